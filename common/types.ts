@@ -1,0 +1,129 @@
+/**
+ * The interfaces that the controller and the learner share: what a robot shows, what a policy
+ * answers, and what travels to the learner. Interfaces only, no code.
+ *
+ * Letters used in every shape of this project: B batch, T tokens of a sequence, S decoded action
+ * tokens, D model width, F MLP width, N query heads, K head width, L layers, V vocabulary,
+ * H horizon (control steps of a chunk), A action dimension.
+ *
+ * @module
+ */
+
+/** Names of the three cameras that the policy sees, in the order of its image tokens. */
+export const CAMERA_NAMES = ["cam_high", "cam_left_wrist", "cam_right_wrist"] as const;
+
+/** One of {@link CAMERA_NAMES}. */
+export type CameraName = (typeof CAMERA_NAMES)[number];
+
+/** An 8-bit RGB picture. */
+export interface RgbImage {
+  /** Width in pixels. */
+  readonly width: number;
+  /** Height in pixels. */
+  readonly height: number;
+  /** Rows from top to bottom, `[height, width, 3]`, values 0–255. */
+  readonly data: Uint8Array;
+}
+
+/** What the policy sees at one instant. */
+export interface Observation {
+  /** The cameras' pictures, resized to what the policy wants. */
+  readonly images: Readonly<Record<CameraName, RgbImage>>;
+  /** ALOHA's 14 numbers: per arm 6 joints (rad) and the gripper (0 closed – 1 open), left first. */
+  readonly state: Float32Array;
+  /** The task in words, such as "reach the red ball". */
+  readonly prompt: string;
+}
+
+/** What a control step did. */
+export interface StepOutcome {
+  /** Reward of this step alone. */
+  readonly reward: number;
+  /** The task has ended by itself: success or failure. No value is bootstrapped. */
+  readonly isTerminal: boolean;
+  /** The time limit has ended the episode. The value of the final observation is bootstrapped. */
+  readonly isTruncated: boolean;
+  /** The task's success condition has been met in this episode. */
+  readonly isSuccess: boolean;
+}
+
+/** A two-armed robot, simulated or real, driven one control step (20 ms) at a time. */
+export interface Robot {
+  /** Start an episode; the same seed gives the same start. */
+  reset(seed: number): Promise<void>;
+  /** Read cameras and joints. */
+  observe(): Promise<Observation>;
+  /**
+   * Execute one control step.
+   * @param action ALOHA's 14 numbers as absolute targets: rad, gripper 0–1.
+   */
+  step(action: Float32Array): Promise<StepOutcome>;
+  /** Release everything held. */
+  [Symbol.dispose](): void;
+}
+
+/** A chunk as the policy sampled it. */
+export interface SampledChunk {
+  /** FAST ids `[S]`, each in [0, FAST vocabulary). Not ids of the language vocabulary. */
+  readonly tokens: Int32Array;
+  /** Normalised actions `[H, A]` decoded from the tokens, nominally in [−1, 1]. */
+  readonly actions: Float32Array;
+  /** Sum of the tokens' log-probabilities under the masked softmax, in nats. */
+  readonly logProb: number;
+  /** Mean entropy a token of the masked softmax, in nats. */
+  readonly entropy: number;
+  /** The critic's estimate for the observation (or the observation–chunk pair). */
+  readonly value: number;
+}
+
+/** One chunk's worth of experience: what the learner trains on. */
+export interface ChunkTransition {
+  /** Unique over all controllers and restarts. The learner drops a second one with the same id. */
+  readonly chunkId: string;
+  /** Unique over all controllers and restarts. */
+  readonly episodeId: string;
+  /** Position of the chunk in its episode, from 0. */
+  readonly chunkIndex: number;
+  /** Version of the weights that sampled the chunk. */
+  readonly policyVersion: number;
+  /** The exact pixels, state and prompt that the policy saw. */
+  readonly observation: Observation;
+  /** FAST ids `[S]`. */
+  readonly tokens: Int32Array;
+  /** Behaviour log-probability of the tokens, in nats. */
+  readonly logProb: number;
+  /** The critic's value at sampling time. */
+  readonly value: number;
+  /** Sum of the rewards of the executed steps. */
+  readonly reward: number;
+  /** Control steps truly executed, 1…H. */
+  readonly stepsExecuted: number;
+  /** The episode ended by success or failure inside this chunk. */
+  readonly isTerminal: boolean;
+  /** The time limit ended the episode inside this chunk. */
+  readonly isTruncated: boolean;
+  /** The episode had met its success condition by the end of this chunk. */
+  readonly isSuccess: boolean;
+  /** Value of the observation after the last step of a truncated episode; 0 otherwise. */
+  readonly finalValue: number;
+}
+
+/** A named tensor in host memory: how weights cross files and sockets. */
+export interface HostTensor {
+  /** Parameter path with openpi's names, such as `PaliGemma/llm/final_norm/scale`. */
+  readonly name: string;
+  /** Dimensions. */
+  readonly shape: readonly number[];
+  /** Row-major float32 values. */
+  readonly data: Float32Array;
+}
+
+/** Takes lines for people. Library code never writes to the console itself. */
+export interface Logger {
+  /** Progress. */
+  info(message: string): void;
+  /** Something a person should look at. */
+  warn(message: string): void;
+  /** Something failed. */
+  error(message: string): void;
+}
