@@ -1,0 +1,157 @@
+/**
+ * The type of the whole configuration, one flat record of fields. What each field means, its unit
+ * and its range stand once, in `schema.ts`, from where the command lines' help is generated.
+ *
+ * @module
+ */
+
+/** Simulated tasks. */
+export const TASKS = ["reach", "transfer_cube"] as const;
+
+/** One of {@link TASKS}. */
+export type Task = (typeof TASKS)[number];
+
+/** Sizes of the policy, named as in openpi where openpi has them. */
+export const VARIANTS = ["tiny", "gemma_2b", "gemma_2b_lora"] as const;
+
+/** One of {@link VARIANTS}. */
+export type Variant = (typeof VARIANTS)[number];
+
+/** What the critic reads: the observation alone, or the observation and the sampled chunk. */
+export const VALUE_INPUTS = ["observation", "chunk"] as const;
+
+/** One of {@link VALUE_INPUTS}. */
+export type ValueInput = (typeof VALUE_INPUTS)[number];
+
+/** Where tensors are computed; `auto` lets the program choose. */
+export const DEVICES = ["auto", "wasm", "webgpu", "cpu"] as const;
+
+/** One of {@link DEVICES}. */
+export type Device = (typeof DEVICES)[number];
+
+/** What a run of an experiment is called, starts from and leaves behind. */
+export interface ExperimentConfig {
+  /** Name of the experiment and of its folder. */
+  readonly expName: string;
+  /** Seed of every random number of the run. */
+  readonly seed: number;
+  /** Simulated task. */
+  readonly task: Task;
+  /** Folder of the checkpoint to start from; empty for the command's own. */
+  readonly checkpoint: string;
+  /** Folder under which experiments write their checkpoints. */
+  readonly checkpointDir: string;
+  /** Policy updates between two checkpoints; 0 writes the last one only. */
+  readonly saveEveryUpdates: number;
+  /** Whether the run continues its experiment's newest checkpoint. */
+  readonly resume: boolean;
+  /** Whether metrics go to Weights & Biases when an API key is present. */
+  readonly wandb: boolean;
+  /** Weights & Biases project. */
+  readonly wandbProject: string;
+  /** SQLite database; empty for a file in the experiment's folder. */
+  readonly databaseUrl: string;
+}
+
+/** The policy: its size, its chunks and its critic. */
+export interface PolicyConfig {
+  /** Size of the network. */
+  readonly variant: Variant;
+  /** A: numbers of one action; 7 is one arm, 14 both. */
+  readonly actionDim: 7 | 14;
+  /** H: control steps of a chunk. */
+  readonly horizon: number;
+  /** Most text tokens (prompt and action) of a sequence. */
+  readonly maxTokenLen: number;
+  /** Width of the value head's hidden layer. */
+  readonly valueHeadHiddenDim: number;
+  /** Most action tokens that a chunk-conditioned value head reads. */
+  readonly maxValueSteps: number;
+  /** What the critic reads. */
+  readonly valueInput: ValueInput;
+  /** Sampling temperature. */
+  readonly temperature: number;
+  /** Where tensors are computed. */
+  readonly device: Device;
+}
+
+/** How experience is collected. */
+export interface CollectionConfig {
+  /** Environments in one controller. */
+  readonly numEnvs: number;
+  /** Time limit of an episode, in control steps. */
+  readonly maxEpisodeSteps: number;
+  /** Most policy versions that a chunk may be behind when it is trained on. */
+  readonly maxStaleness: number;
+}
+
+/** Chunk-level proximal policy optimisation. */
+export interface PpoConfig {
+  /** Robot control steps of the whole run. */
+  readonly totalSteps: number;
+  /** Policy updates of the whole run; 0 leaves it to `totalSteps`. */
+  readonly updates: number;
+  /** Chunks collected for one update. */
+  readonly chunksPerUpdate: number;
+  /** Passes over an update's chunks. */
+  readonly epochs: number;
+  /** B: chunks of one gradient step. */
+  readonly batchSize: number;
+  /** Adam's step size. */
+  readonly learningRate: number;
+  /** Largest change of the chunk's probability ratio, as a fraction. */
+  readonly clipRange: number;
+  /** Discount per chunk. */
+  readonly gamma: number;
+  /** λ of generalised advantage estimation, per chunk. */
+  readonly gaeLambda: number;
+  /** Weight of the value loss. */
+  readonly valueLossWeight: number;
+  /** Largest change of a value in one update; 0 is off. */
+  readonly valueClipRange: number;
+  /** Weight of the entropy bonus. */
+  readonly entropyWeight: number;
+  /** Norm that gradients are clipped to. */
+  readonly maxGradNorm: number;
+  /** Decay of Adam's first moment. */
+  readonly adamBeta1: number;
+  /** Decay of Adam's second moment. */
+  readonly adamBeta2: number;
+  /** Adam's denominator offset. */
+  readonly adamEpsilon: number;
+  /** Approximate KL, in nats, at which an update stops early; 0 is off. */
+  readonly targetKl: number;
+  /** Weight of the KL to the imitation policy; 0 is off. */
+  readonly klWeight: number;
+  /** Whether the vision encoder is trained too. */
+  readonly trainVision: boolean;
+  /** Whether advantages are normalised over an update. */
+  readonly normalizeAdvantages: boolean;
+}
+
+/** How controller, learner and people reach each other. */
+export interface NetworkConfig {
+  /** Address that servers bind to. */
+  readonly host: string;
+  /** The learner's TCP port; 0 takes any free one. */
+  readonly port: number;
+  /** The controller's TCP port; 0 takes any free one. */
+  readonly controllerPort: number;
+  /** The learner's WebSocket endpoint, as the controller dials it. */
+  readonly learnerUrl: string;
+  /** File that holds the token every peer must show; empty for none. */
+  readonly tokenFile: string;
+  /** Chunks that a controller keeps while they are not acknowledged. */
+  readonly outboxCapacity: number;
+  /** Largest message, in MiB. */
+  readonly maxMessageMib: number;
+  /** Controllers that may be connected at once. */
+  readonly maxControllers: number;
+}
+
+/** The whole configuration. */
+export interface Config
+  extends ExperimentConfig, PolicyConfig, CollectionConfig, PpoConfig, NetworkConfig {}
+
+/** Name of a field of {@link Config}. */
+export type ConfigField = keyof Config;

@@ -1,0 +1,118 @@
+/**
+ * Named configurations: `debug` to see that everything runs, `full` for the true model, `demo` for
+ * the small one that ships with the project.
+ *
+ * @module
+ */
+
+import type { Config } from "./config.ts";
+
+/** Names of the presets. */
+export const PRESET_NAMES = ["debug", "full", "demo"] as const;
+
+/** One of {@link PRESET_NAMES}. */
+export type PresetName = (typeof PRESET_NAMES)[number];
+
+/** What the presets share. */
+const BASE = {
+  expName: "run",
+  seed: 0,
+  task: "reach",
+  checkpoint: "",
+  checkpointDir: "checkpoints",
+  saveEveryUpdates: 10,
+  resume: false,
+  wandb: true,
+  wandbProject: "tendon",
+  databaseUrl: "",
+
+  maxTokenLen: 180,
+  valueHeadHiddenDim: 128,
+  maxValueSteps: 32,
+  valueInput: "observation",
+  temperature: 1,
+  device: "auto",
+
+  numEnvs: 4,
+  maxEpisodeSteps: 400, // gym-aloha's limit: 8 s at 50 Hz
+  maxStaleness: 2,
+
+  updates: 0,
+  clipRange: 0.2,
+  gamma: 0.99,
+  gaeLambda: 0.95,
+  valueLossWeight: 0.5,
+  valueClipRange: 0,
+  entropyWeight: 0,
+  maxGradNorm: 1,
+  adamBeta1: 0.9,
+  adamBeta2: 0.95,
+  adamEpsilon: 1e-8,
+  targetKl: 0,
+  klWeight: 0,
+  trainVision: true,
+  normalizeAdvantages: true,
+
+  host: "127.0.0.1",
+  port: 8765,
+  controllerPort: 8766,
+  learnerUrl: "ws://127.0.0.1:8765/ws",
+  tokenFile: "",
+  outboxCapacity: 256,
+  maxMessageMib: 64,
+  maxControllers: 8,
+} as const satisfies Partial<Config>;
+
+/** The presets. */
+export const PRESETS: Readonly<Record<PresetName, Config>> = {
+  debug: {
+    ...BASE,
+    variant: "tiny",
+    actionDim: 7,
+    horizon: 10,
+    maxEpisodeSteps: 100,
+    totalSteps: 5_000,
+    chunksPerUpdate: 32,
+    epochs: 2,
+    batchSize: 8,
+    learningRate: 1e-4,
+  },
+  full: {
+    ...BASE,
+    task: "transfer_cube",
+    variant: "gemma_2b",
+    actionDim: 14,
+    horizon: 16,
+    valueHeadHiddenDim: 512,
+    totalSteps: 500_000,
+    chunksPerUpdate: 128,
+    epochs: 4,
+    batchSize: 32,
+    learningRate: 3e-4,
+  },
+  demo: {
+    ...BASE,
+    expName: "demo",
+    variant: "tiny",
+    actionDim: 14,
+    horizon: 16,
+    maxTokenLen: 80,
+    numEnvs: 32,
+    maxEpisodeSteps: 64,
+    totalSteps: 500_000,
+    updates: 40,
+    chunksPerUpdate: 256,
+    epochs: 3,
+    batchSize: 64,
+    learningRate: 3e-4,
+  },
+};
+
+/**
+ * Whether a text names a preset.
+ *
+ * @param name Any text.
+ */
+export function isPresetName(name: string): name is PresetName {
+  return (PRESET_NAMES as readonly string[]).includes(name);
+}

@@ -1,0 +1,123 @@
+/**
+ * What must hold between the fields of a configuration, and the parser that checks it all.
+ *
+ * @module
+ */
+
+import type { Config, ConfigField } from "./config.ts";
+import { describeRange } from "./field_spec.ts";
+import { checkFields, type FieldProblem } from "./schema.ts";
+
+/** Writes a field's name as the reader knows it, such as `--batch-size` for a command line. */
+export type FieldSpelling = (field: string) => string;
+
+/** Hosts that only programs of the same machine can reach. */
+const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|::1|\[::1\])$/;
+
+/**
+ * Whether a server bound to this address is out of reach of other machines.
+ *
+ * @param host An address or host name.
+ */
+export function isLoopback(host: string): boolean {
+  return LOOPBACK.test(host);
+}
+
+interface Rule {
+  readonly holds: (config: Config) => boolean;
+  readonly sentence: (config: Config, spell: (field: ConfigField) => string) => string;
+}
+
+const RULES: readonly Rule[] = [
+  {
+    holds: (c) => c.batchSize <= c.chunksPerUpdate,
+    sentence: (c, spell) =>
+      `${
+        spell("batchSize")
+      } is ${c.batchSize}, but an update has only ${c.chunksPerUpdate} chunks: ` +
+      `lower it, or raise ${spell("chunksPerUpdate")}`,
+  },
+  {
+    holds: (c) => c.horizon <= c.maxEpisodeSteps,
+    sentence: (c, spell) =>
+      `${
+        spell("horizon")
+      } is ${c.horizon}, but an episode ends after ${c.maxEpisodeSteps} control ` +
+      `steps: lower it, or raise ${spell("maxEpisodeSteps")}`,
+  },
+  {
+    holds: (c) => c.updates > 0 || c.totalSteps >= c.chunksPerUpdate * c.horizon,
+    sentence: (c, spell) =>
+      `${
+        spell("totalSteps")
+      } is ${c.totalSteps}, but one update of ${c.chunksPerUpdate} chunks of ` +
+      `${c.horizon} steps takes ${c.chunksPerUpdate * c.horizon}: raise it, or lower ` +
+      `${spell("chunksPerUpdate")} or ${spell("horizon")}`,
+  },
+  {
+    holds: (c) => c.outboxCapacity >= c.numEnvs,
+    sentence: (c, spell) =>
+      `${
+        spell("outboxCapacity")
+      } is ${c.outboxCapacity}, but ${c.numEnvs} environments each finish ` +
+      `a chunk at once: raise it to at least ${c.numEnvs}, or lower ${spell("numEnvs")}`,
+  },
+  {
+    holds: (c) => c.task !== "transfer_cube" || c.actionDim === 14,
+    sentence: (c, spell) =>
+      `${
+        spell("actionDim")
+      } is ${c.actionDim}, but transfer_cube needs both arms: set it to 14, or ` +
+      `${spell("task")} to reach`,
+  },
+  {
+    holds: (c) => !(c.resume && c.checkpoint !== ""),
+    sentence: (c, spell) =>
+      `${spell("resume")} continues the newest checkpoint of ${c.expName}, but ` +
+      `${spell("checkpoint")} names ${c.checkpoint}: give only one of the two`,
+  },
+  {
+    holds: (c) => isLoopback(c.host) || c.tokenFile !== "",
+    sentence: (c, spell) =>
+      `${
+        spell("host")
+      } is ${c.host}, which other machines can reach, and no token is set: name a ` +
+      `file that holds one with ${spell("tokenFile")}, or bind to 127.0.0.1`,
+  },
+];
+
+/**
+ * Say what is wrong with one field.
+ *
+ * @param problem What {@link checkFields} found.
+ * @param spell How to write field names.
+ * @returns A clause such as `--gamma is 1.5, but it takes a number at least 0 and at most 1`.
+ */
+function describeProblem({ field, value, spec }: FieldProblem, spell: FieldSpelling): string {
+  if (spec === undefined) return `${spell(field)} is not a field of the configuration: remove it`;
+  const range = describeRange(spec);
+  const isMeasured = spec.unit !== "" && (spec.kind === "integer" || spec.kind === "number");
+  const unit = isMeasured ? ` (${spec.unit})` : "";
+  if (value === undefined) return `${spell(field)} is missing: set it to ${range}${unit}`;
+  const shown = typeof value === "number" ? String(value) : JSON.stringify(value);
+  return `${spell(field)} is ${shown}, but it takes ${range}${unit}`;
+}
+
+/**
+ * Check a whole configuration: every field by itself, then what must hold between fields.
+ *
+ * @param input Anything, such as parsed JSON or a preset with some fields replaced.
+ * @param spell How errors write field names; as they are by default.
+ * @returns The configuration.
+ * @throws {RangeError} One sentence that names every value that is wrong, its bound and the remedy.
+ */
+export function parseConfig(input: unknown, spell: FieldSpelling = (field) => field): Config {
+  const { config, problems } = checkFields(input);
+  const clauses = config === undefined
+    ? problems.map((problem) => describeProblem(problem, spell))
+    : RULES.filter((rule) => !rule.holds(config)).map((rule) => rule.sentence(config, spell));
+  if (config === undefined || clauses.length > 0) {
+    throw new RangeError(`Invalid configuration: ${clauses.join("; ")}.`);
+  }
+  return config;
+}

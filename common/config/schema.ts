@@ -1,0 +1,274 @@
+/**
+ * The one schema of the configuration: every field with its meaning, unit and range. Command-line
+ * flags, their help and their checks are generated from it through {@link CONFIG_FIELDS}.
+ *
+ * @module
+ */
+
+import { z } from "zod";
+import { type Config, type ConfigField, DEVICES, TASKS, VALUE_INPUTS, VARIANTS } from "./config.ts";
+import { type FieldSpec, fieldSpec } from "./field_spec.ts";
+
+const MAX_NAME_LENGTH = 80;
+const MAX_PORT = 65535;
+
+/** Attach what help shows; zod carries it into the JSON schema that flags are generated from. */
+function field<T extends z.ZodType>(schema: T, unit: string, description: string): T {
+  return schema.meta({ unit, description });
+}
+
+/** A text field with a rule that no number states; `expects` completes "takes …". */
+function text(pattern: RegExp, expects: string, unit: string, description: string): z.ZodString {
+  return z.string().regex(pattern).meta({ unit, description, expects });
+}
+
+const experiment = {
+  expName: text(
+    new RegExp(`^[A-Za-z0-9][A-Za-z0-9._-]{0,${MAX_NAME_LENGTH - 1}}$`),
+    `a name of at most ${MAX_NAME_LENGTH} letters, digits, dots, hyphens and underscores`,
+    "",
+    "Name of the experiment; its checkpoints, metrics and database lie in a folder of this name.",
+  ),
+  seed: field(z.int().min(0).max(0xffffffff), "", "Seed of every random number of the run."),
+  task: field(z.enum(TASKS), "", "Simulated task that the robot practises."),
+  checkpoint: field(
+    z.string(),
+    "path",
+    "Folder of the checkpoint to start from; empty for the command's own choice.",
+  ),
+  checkpointDir: field(
+    z.string().min(1),
+    "path",
+    "Folder under which each experiment writes its checkpoints.",
+  ),
+  saveEveryUpdates: field(
+    z.int().min(0),
+    "updates",
+    "Policy updates between two checkpoints; 0 writes one at the end only.",
+  ),
+  resume: field(z.boolean(), "", "Continue from the experiment's newest checkpoint."),
+  wandb: field(
+    z.boolean(),
+    "",
+    "Send metrics to Weights & Biases when an API key is present; --no-wandb never does.",
+  ),
+  wandbProject: field(z.string().min(1), "", "Weights & Biases project of the run."),
+  databaseUrl: text(
+    /^(?!(?!sqlite:)[A-Za-z][A-Za-z0-9+.-]+:)/,
+    "an SQLite file as a path or as sqlite:PATH",
+    "path",
+    "SQLite database of runs, episodes and checkpoints; empty for a file in the experiment's folder.",
+  ),
+};
+
+const policy = {
+  variant: field(z.enum(VARIANTS), "", "Size of the policy network."),
+  actionDim: field(
+    z.literal([7, 14]),
+    "",
+    "Numbers of one action: 7 moves one arm, 14 moves both.",
+  ),
+  horizon: field(z.int().min(1).max(100), "control steps", "Control steps of one action chunk."),
+  maxTokenLen: field(
+    z.int().min(16).max(1024),
+    "tokens",
+    "Most text tokens of a sequence, prompt and action together; image tokens are not counted.",
+  ),
+  valueHeadHiddenDim: field(
+    z.int().min(1).max(8192),
+    "units",
+    "Width of the value head's hidden layer.",
+  ),
+  maxValueSteps: field(
+    z.int().min(1).max(1024),
+    "tokens",
+    "Most action tokens that the value head reads with --value-input chunk.",
+  ),
+  valueInput: field(
+    z.enum(VALUE_INPUTS),
+    "",
+    "What the critic judges: the observation, or the observation with the sampled chunk.",
+  ),
+  temperature: field(
+    z.number().gt(0).max(10),
+    "",
+    "Sampling temperature of action tokens; 1 samples the policy as it is.",
+  ),
+  device: field(z.enum(DEVICES), "", "Where tensors are computed; auto picks what is there."),
+};
+
+const collection = {
+  numEnvs: field(z.int().min(1).max(1024), "environments", "Environments of one controller."),
+  maxEpisodeSteps: field(
+    z.int().min(1).max(1_000_000),
+    "control steps",
+    "Time limit of an episode; a control step is 20 ms.",
+  ),
+  maxStaleness: field(
+    z.int().min(0).max(1000),
+    "policy versions",
+    "How many versions a chunk's policy may be behind the learner's; older chunks are dropped.",
+  ),
+};
+
+const ppo = {
+  totalSteps: field(z.int().min(1), "control steps", "Robot control steps of the whole run."),
+  updates: field(
+    z.int().min(0),
+    "updates",
+    "Policy updates of the whole run; 0 leaves the end to --total-steps.",
+  ),
+  chunksPerUpdate: field(z.int().min(1).max(65536), "chunks", "Chunks collected for one update."),
+  epochs: field(z.int().min(1).max(100), "passes", "Passes over the chunks of an update."),
+  batchSize: field(z.int().min(1).max(65536), "chunks", "Chunks of one gradient step."),
+  learningRate: field(z.number().gt(0).max(1), "", "Step size of the Adam optimiser."),
+  clipRange: field(
+    z.number().gt(0).lt(1),
+    "",
+    "Change of a chunk's probability ratio at which PPO clips, as a fraction.",
+  ),
+  gamma: field(z.number().min(0).max(1), "per chunk", "Discount of future reward."),
+  gaeLambda: field(
+    z.number().min(0).max(1),
+    "per chunk",
+    "Lambda of generalised advantage estimation: 0 trusts the critic, 1 the returns.",
+  ),
+  valueLossWeight: field(z.number().min(0).max(100), "", "Weight of the value loss."),
+  valueClipRange: field(
+    z.number().min(0),
+    "reward",
+    "Largest change of a value in one update; 0 is off.",
+  ),
+  entropyWeight: field(
+    z.number().min(0).max(10),
+    "",
+    "Weight of the bonus for entropy; 0 is off.",
+  ),
+  maxGradNorm: field(z.number().gt(0), "", "Norm that the gradient of all weights is clipped to."),
+  adamBeta1: field(z.number().min(0).lt(1), "", "Decay of Adam's mean of gradients."),
+  adamBeta2: field(z.number().min(0).lt(1), "", "Decay of Adam's mean of squared gradients."),
+  adamEpsilon: field(z.number().gt(0).max(1), "", "Offset of Adam's denominator."),
+  targetKl: field(
+    z.number().min(0),
+    "nats per chunk",
+    "Approximate KL to the sampling policy at which an update stops early; 0 is off.",
+  ),
+  klWeight: field(
+    z.number().min(0),
+    "",
+    "Weight of the KL to the imitation policy that the run began with; 0 is off.",
+  ),
+  trainVision: field(z.boolean(), "", "Train the vision encoder too."),
+  normalizeAdvantages: field(
+    z.boolean(),
+    "",
+    "Shift and scale the advantages of an update to mean 0 and deviation 1.",
+  ),
+};
+
+const network = {
+  host: text(
+    /^[^\s/]+$/,
+    "an address to bind to, such as 127.0.0.1 or 0.0.0.0",
+    "address",
+    "Address that the servers bind to; any but loopback needs a token file.",
+  ),
+  port: field(
+    z.int().min(0).max(MAX_PORT),
+    "",
+    "TCP port of the learner; 0 takes any free one.",
+  ),
+  controllerPort: field(
+    z.int().min(0).max(MAX_PORT),
+    "",
+    "TCP port of the controller's status page; 0 takes any free one.",
+  ),
+  learnerUrl: text(
+    /^wss?:\/\/[^\s/]+(\/\S*)?$/,
+    "a WebSocket address such as ws://127.0.0.1:8765/ws",
+    "URL",
+    "The learner's endpoint, as the controller dials it.",
+  ),
+  tokenFile: field(
+    z.string(),
+    "path",
+    "File holding the token that every peer must show; empty asks for none.",
+  ),
+  outboxCapacity: field(
+    z.int().min(1).max(1_000_000),
+    "chunks",
+    "Chunks that a controller keeps until they are acknowledged; the oldest make room.",
+  ),
+  maxMessageMib: field(
+    z.int().min(1).max(2047),
+    "MiB",
+    "Largest message that is sent or accepted.",
+  ),
+  maxControllers: field(
+    z.int().min(1).max(1024),
+    "controllers",
+    "Controllers that may be connected to the learner at once.",
+  ),
+};
+
+const groups = {
+  Experiment: experiment,
+  Policy: policy,
+  Collection: collection,
+  PPO: ppo,
+  Network: network,
+} as const;
+
+const shape = { ...experiment, ...policy, ...collection, ...ppo, ...network } satisfies {
+  [K in ConfigField]: z.ZodType<Config[K]>;
+};
+
+const schema = z.strictObject(shape);
+
+/** Every field of the configuration, in the order in which help shows them. */
+export const CONFIG_FIELDS: readonly FieldSpec[] = Object.entries(groups).flatMap(
+  ([group, fields]) =>
+    Object.entries(fields).map(([name, type]) =>
+      fieldSpec(name as ConfigField, group, z.toJSONSchema(type))
+    ),
+);
+
+/** One thing wrong with a configuration. */
+export interface FieldProblem {
+  /** Name of the field, which may be one that does not exist. */
+  readonly field: string;
+  /** The value found; undefined when the field is missing. */
+  readonly value: unknown;
+  /** What the schema says about the field; undefined for an unknown field. */
+  readonly spec: FieldSpec | undefined;
+}
+
+/** Outcome of {@link checkFields}. */
+export type FieldCheck =
+  | { readonly config: Config; readonly problems: readonly [] }
+  | { readonly config: undefined; readonly problems: readonly FieldProblem[] };
+
+/**
+ * Check every field of a configuration by itself: type, range, nothing missing, nothing unknown.
+ *
+ * @param input Anything, such as parsed JSON or merged flags.
+ * @returns The configuration, or every field that is wrong.
+ */
+export function checkFields(input: unknown): FieldCheck {
+  const result = schema.safeParse(input);
+  if (result.success) return { config: result.data, problems: [] };
+  const names = new Set(result.error.issues.flatMap((issue) => {
+    if (issue.code === "unrecognized_keys") return issue.keys;
+    return issue.path.length > 0 ? [String(issue.path[0])] : ["configuration"];
+  }));
+  const values = (typeof input === "object" && input !== null ? input : {}) as Record<
+    string,
+    unknown
+  >;
+  const problems = [...names].map((name) => ({
+    field: name,
+    value: values[name],
+    spec: CONFIG_FIELDS.find((spec) => spec.name === name),
+  }));
+  return { config: undefined, problems };
+}
