@@ -1,0 +1,254 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import type { ChunkTransition } from "../types.ts";
+import { decodeFrame, encodeFrame, transitionBytes } from "./frames.ts";
+import { checkStructure } from "./frame_limits.ts";
+import type { Message } from "./messages.ts";
+import { sampleTensors, sampleTransition } from "./testing.ts";
+import { pack } from "./typed_arrays.ts";
+import { parseTransition } from "./validate.ts";
+import { splitWeights } from "./weights_parts.ts";
+import { WireError } from "./wire_error.ts";
+
+const MESSAGES: readonly Message[] = [
+  {
+    type: "hello",
+    protocolVersion: 1,
+    role: "controller",
+    controllerId: "left-bench",
+    signature: { model: "tiny", tokenizer: "fast-2048", normalization: "q01-q99" },
+  },
+  { type: "welcome", policyVersion: 7, runName: "reach" },
+  { type: "refuse", sentence: "No.", canRetry: false },
+  { type: "transitions", transitions: [sampleTransition(0), sampleTransition(1)] },
+  { type: "ack", chunkIds: ["a"], duplicateIds: ["b"], refusedIds: [] },
+  splitWeights({ version: 9, tensors: sampleTensors(4) })[0],
+  { type: "weights_received", version: 9 },
+  { type: "busy" },
+  { type: "resume" },
+  { type: "shutdown", sentence: "All updates are done." },
+  { type: "error", sentence: "Cannot read frame." },
+];
+
+const wireError = (code: string, pattern: RegExp) => (error: unknown) => {
+  assert.ok(error instanceof WireError, String(error));
+  assert.equal(error.code, code);
+  assert.match(error.message, pattern);
+  assert.ok(!error.message.includes("\n"), "one sentence has one line");
+  return true;
+};
+
+const float = fc.float({ noNaN: true, noDefaultInfinity: true });
+// MessagePack writes −0 as the integer 0, which means the same to everyone.
+const double = fc.double({ noNaN: true, noDefaultInfinity: true }).map((value) => value + 0);
+
+const arbitraryTransition: fc.Arbitrary<ChunkTransition> = fc.record({
+  chunkId: fc.string({ minLength: 1, maxLength: 40, unit: "binary" }),
+  episodeId: fc.uuid(),
+  chunkIndex: fc.nat(),
+  policyVersion: fc.maxSafeNat(),
+  tokens: fc.int32Array({ min: 0, max: 257_151, minLength: 1, maxLength: 40 }),
+  logProb: double,
+  value: double,
+  reward: double,
+  finalValue: double,
+  stepsExecuted: fc.integer({ min: 1, max: 50 }),
+  isTerminal: fc.boolean(),
+  isTruncated: fc.boolean(),
+  isSuccess: fc.boolean(),
+  state: fc.array(float, { minLength: 14, maxLength: 14 }),
+  prompt: fc.string({ unit: "grapheme" }),
+}).map(({ state, prompt, ...fields }) => {
+  const { images } = sampleTransition(fields.chunkIndex).observation;
+  return { ...fields, observation: { images, state: Float32Array.from(state), prompt } };
+});
+
+Deno.test("encodeFrame() and decodeFrame() round-trip every message", () => {
+  for (const message of MESSAGES) assert.deepEqual(decodeFrame(encodeFrame(message)), message);
+});
+
+Deno.test("decodeFrame() gives back any valid transition", () => {
+  fc.assert(
+    fc.property(fc.array(arbitraryTransition, { minLength: 1, maxLength: 4 }), (transitions) => {
+      const message: Message = { type: "transitions", transitions };
+      const frame = encodeFrame(message);
+      assert.deepEqual(decodeFrame(frame), message);
+      const bound = transitions.reduce((sum, one) => sum + transitionBytes(one), 0);
+      assert.ok(frame.length <= bound);
+    }),
+    { numRuns: 60 },
+  );
+});
+
+Deno.test("decodeFrame() looks at the received buffer instead of copying it", () => {
+  const frame = encodeFrame({ type: "transitions", transitions: [sampleTransition(0)] });
+  const decoded = decodeFrame(frame);
+  assert.ok(decoded.type === "transitions");
+  const { observation, tokens } = decoded.transitions[0];
+  for (const array of [observation.state, tokens, observation.images.cam_high.data]) {
+    assert.equal(array.buffer, frame.buffer);
+  }
+});
+
+Deno.test("decodeFrame() copies only arrays that the frame's place misaligns", () => {
+  const frame = encodeFrame({ type: "transitions", transitions: [sampleTransition(0)] });
+  for (const shift of [1, 2, 3, 4]) {
+    const moved = new Uint8Array(frame.length + shift).subarray(shift);
+    moved.set(frame);
+    const decoded = decodeFrame(moved);
+    assert.ok(decoded.type === "transitions");
+    assert.deepEqual(decoded.transitions[0], sampleTransition(0));
+    assert.equal(
+      decoded.transitions[0].observation.state.buffer === moved.buffer,
+      shift === 4,
+    );
+  }
+});
+
+Deno.test("decodeFrame() throws nothing but WireError on changed bytes", () => {
+  const frames = MESSAGES.map((message) => encodeFrame(message));
+  const change = fc.record({ at: fc.nat(), byte: fc.integer({ min: 0, max: 255 }) });
+  fc.assert(
+    fc.property(fc.nat(), fc.array(change, { minLength: 1, maxLength: 6 }), (which, changes) => {
+      const frame = frames[which % frames.length].slice();
+      for (const { at, byte } of changes) frame[at % frame.length] = byte;
+      expectMessageOrWireError(frame);
+    }),
+    { numRuns: 3000 },
+  );
+});
+
+Deno.test("decodeFrame() refuses every truncation and every trailing byte", () => {
+  for (const message of MESSAGES) {
+    const frame = encodeFrame(message);
+    for (let length = 0; length < frame.length; length++) {
+      assert.throws(() => decodeFrame(frame.subarray(0, length)), WireError);
+    }
+    const longer = new Uint8Array(frame.length + 1);
+    longer.set(frame);
+    assert.throws(() => decodeFrame(longer), wireError("malformed", /1 bytes are left over/));
+  }
+});
+
+Deno.test("decodeFrame() throws nothing but WireError on arbitrary bytes", () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 200 }), fc.boolean(), (bytes, hasPrefix) => {
+      expectMessageOrWireError(hasPrefix ? Uint8Array.of(0x92, 1, ...bytes) : bytes);
+    }),
+    { numRuns: 2000 },
+  );
+});
+
+Deno.test("decodeFrame() refuses a frame over the cap and names both sizes", () => {
+  const frame = encodeFrame({ type: "transitions", transitions: [sampleTransition(0)] });
+  assert.throws(
+    () => decodeFrame(frame, { maxFrameBytes: 100 }),
+    wireError("oversize", /it has \d+ bytes, the limit is 100/),
+  );
+});
+
+Deno.test("encodeFrame() refuses a message over the cap", () => {
+  const message: Message = { type: "transitions", transitions: [sampleTransition(0)] };
+  const { length } = encodeFrame(message);
+  for (const maxFrameBytes of [10, length - 1]) {
+    assert.throws(() => encodeFrame(message, { maxFrameBytes }), wireError("oversize", /limit/));
+  }
+  assert.equal(encodeFrame(message, { maxFrameBytes: length }).length, length);
+});
+
+Deno.test("decodeFrame() names both versions of a frame from another release", () => {
+  const frame = encodeFrame({ type: "busy" });
+  frame[1] = 2;
+  assert.throws(
+    () => decodeFrame(frame),
+    wireError("version", /has version 2, this program reads version 1/),
+  );
+});
+
+Deno.test("checkStructure() refuses promises before anything is allocated for them", () => {
+  const arrayOf4G = Uint8Array.of(0x92, 1, 0xdd, 0xff, 0xff, 0xff, 0xff);
+  assert.throws(() => decodeFrame(arrayOf4G), wireError("malformed", /promises 4294967298 values/));
+  const mapOf4G = Uint8Array.of(0x92, 1, 0xdf, 0xff, 0xff, 0xff, 0xff);
+  assert.throws(() => decodeFrame(mapOf4G), wireError("malformed", /promises/));
+  const binOf4G = Uint8Array.of(0x92, 1, 0xc6, 0xff, 0xff, 0xff, 0xff);
+  assert.throws(() => decodeFrame(binOf4G), wireError("malformed", /cut short/));
+  const nested = new Uint8Array(50).fill(0x91);
+  assert.throws(() => checkStructure(nested), wireError("malformed", /nested deeper than 12/));
+});
+
+Deno.test("checkStructure() accepts what the codec writes", () => {
+  fc.assert(
+    fc.property(fc.jsonValue({ maxDepth: 5 }), (value) => checkStructure(pack(value, 64))),
+    { numRuns: 200 },
+  );
+});
+
+Deno.test("decodeFrame() keeps the good transitions of a frame and lists the others", () => {
+  const bad = sampleTransition(1, { logProb: Number.NaN });
+  const frame = encodeFrame({ type: "transitions", transitions: [sampleTransition(0), bad] });
+  const message = decodeFrame(frame);
+  assert.ok(message.type === "transitions");
+  assert.deepEqual(message.transitions, [sampleTransition(0)]);
+  assert.equal(message.refused?.length, 1);
+  assert.equal(message.refused?.[0].chunkId, "chunk-1");
+  assert.match(message.refused![0].sentence, /logProb/);
+});
+
+Deno.test("parseTransition() names the field that is wrong", () => {
+  const good = sampleTransition(0);
+  const { observation } = good;
+  const image = observation.images.cam_high;
+  const cases: [Partial<Record<keyof ChunkTransition, unknown>>, RegExp][] = [
+    [{ chunkId: "" }, /chunkId/],
+    [{ chunkId: "x".repeat(201) }, /chunkId/],
+    [{ chunkIndex: -1 }, /chunkIndex/],
+    [{ chunkIndex: 0.5 }, /chunkIndex/],
+    [{ policyVersion: 2 ** 60 }, /policyVersion/],
+    [{ tokens: Int32Array.of(3, -1) }, /tokens: must be in \[0, 1000000\), got -1 at index 1/],
+    [{ tokens: new Int32Array(0) }, /tokens: must have 1 to 8192 tokens, got 0/],
+    [{ tokens: [1, 2] }, /tokens: must be an Int32Array/],
+    [{ reward: Infinity }, /reward/],
+    [{ value: NaN }, /value/],
+    [{ stepsExecuted: 0 }, /stepsExecuted/],
+    [{ isTerminal: 1 }, /isTerminal/],
+    [{ finalValue: undefined }, /finalValue/],
+    [
+      { observation: { ...observation, state: new Float32Array(13) } },
+      /observation\.state: must have 14 numbers, got 13/,
+    ],
+    [
+      { observation: { ...observation, state: new Float32Array(14).fill(NaN) } },
+      /observation\.state: must be finite, got NaN at index 0/,
+    ],
+    [
+      {
+        observation: {
+          ...observation,
+          images: { ...observation.images, cam_high: { ...image, width: image.width + 1 } },
+        },
+      },
+      /observation\.images\.cam_high: must have 45 bytes for 5x3 RGB, got 36/,
+    ],
+    [{ observation: { ...observation, images: {} } }, /observation\.images\.cam_high/],
+  ];
+  for (const [changes, pattern] of cases) {
+    assert.throws(() => parseTransition({ ...good, ...changes }), wireError("malformed", pattern));
+  }
+  assert.deepEqual(parseTransition(good), good);
+});
+
+Deno.test("decodeFrame() refuses types that objects inherit", () => {
+  for (const type of ["constructor", "__proto__", "toString", "nothing", ""]) {
+    const frame = pack([1, { type }], 64);
+    assert.throws(() => decodeFrame(frame), wireError("malformed", /no message has type/));
+  }
+});
+
+function expectMessageOrWireError(frame: Uint8Array): void {
+  try {
+    decodeFrame(frame);
+  } catch (error) {
+    assert.ok(error instanceof WireError, `${error}`);
+    assert.ok(error.message.length < 600);
+  }
+}
