@@ -1,0 +1,11 @@
+/**
+ * The one error that callers of checkpoints catch.
+ *
+ * @module
+ */
+
+/** A checkpoint cannot be read or written. The message is one full sentence for people. */
+export class CheckpointError extends Error {
+  /** Tells it from other errors in logs. */
+  override readonly name = "CheckpointError";
+}
