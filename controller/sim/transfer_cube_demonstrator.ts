@@ -1,0 +1,147 @@
+/**
+ * Demonstrates `transfer_cube`: the right arm picks the cube up from above and holds it out level;
+ * the left arm takes it with its fingers turned by 90 degrees, so that the grippers do not meet.
+ *
+ * @module
+ */
+
+import { type ArmName, RESET_POSE_RAD } from "../../common/robot/aloha.ts";
+import type { SimulatedAloha } from "./aloha_sim.ts";
+import type { Vec3 } from "./arm_geometry.ts";
+import type { Demonstrator, DemonstratorOptions } from "./demonstrator.ts";
+import { type IkGoal, solveIk } from "./ik.ts";
+import { JointMotion } from "./joint_motion.ts";
+import type { TransferCubeTask } from "./transfer_cube_task.ts";
+
+/** Where the cube changes hands, in the world, in metres. */
+const MEETING_POINT: Vec3 = [0, -0.019, 0.3];
+
+/** How far the left gripper waits from the cube before it takes it, in metres. */
+const STANDOFF_M = 0.1;
+
+/** Height over the cube's centre from which the right gripper comes down, in metres. */
+const HOVER_M = 0.1;
+
+/** The pinch point's height when it grasps: clear of the table by the fingers' 15 mm beyond it. */
+const GRASP_HEIGHT_M = 0.028;
+
+/** A closed gripper stops at the cube (0.51); commanding less presses with about 14 N. */
+const GRASP = 0.3;
+
+/** Part of the plan: set goals when it begins, wait until they are reached, then dwell. */
+interface Phase {
+  /** Sets the goals. */
+  begin(): void;
+  /** Control steps to wait once the path has ended. */
+  readonly dwellSteps: number;
+}
+
+/** See the module. */
+export class TransferCubeDemonstrator implements Demonstrator {
+  readonly #task: TransferCubeTask;
+  readonly #motion: JointMotion;
+  readonly #phases: readonly Phase[];
+  /** Last goals, from which the next inverse kinematics start. */
+  #joints: Record<ArmName, ArrayLike<number>> = { left: RESET_POSE_RAD, right: RESET_POSE_RAD };
+  #phase = -1;
+  #dwell = 0;
+
+  /**
+   * Prepare to demonstrate.
+   *
+   * @param robot The robot.
+   * @param task Its task.
+   * @param options How good or bad it is.
+   * @throws {RangeError} An option is out of range.
+   */
+  constructor(robot: SimulatedAloha, task: TransferCubeTask, options: DemonstratorOptions = {}) {
+    this.#task = task;
+    this.#motion = new JointMotion(robot, ["left", "right"], options);
+    this.#phases = this.#plan();
+  }
+
+  /** Begin with the first phase. */
+  reset(): void {
+    this.#joints = { left: RESET_POSE_RAD, right: RESET_POSE_RAD };
+    this.#motion.reset();
+    this.#enter(0);
+  }
+
+  /** The next point of the path; enters the next phase when this one is over. */
+  act(): Float32Array {
+    const isThere = this.#motion.remainingRad("left") === 0 &&
+      this.#motion.remainingRad("right") === 0;
+    if (isThere && this.#dwell-- <= 0 && this.#phase < this.#phases.length - 1) {
+      this.#enter(this.#phase + 1);
+    }
+    return this.#motion.advance();
+  }
+
+  #enter(phase: number): void {
+    this.#phase = phase;
+    this.#dwell = this.#phases[phase].dwellSteps;
+    this.#phases[phase].begin();
+  }
+
+  #move(arm: ArmName, goal: IkGoal): void {
+    this.#joints[arm] = solveIk(arm, goal, this.#joints[arm]).joints;
+    this.#motion.moveArm(arm, this.#joints[arm]);
+  }
+
+  #plan(): Phase[] {
+    const down: Vec3 = [0, 0, -1];
+    const overCube = (height: number): IkGoal => {
+      const [x, y] = this.#task.cubePosition;
+      const yaw = this.#task.cubeYawRad;
+      return {
+        position: [x, y, height],
+        approach: down,
+        opening: [-Math.sin(yaw), Math.cos(yaw), 0],
+      };
+    };
+    const [mx, my, mz] = MEETING_POINT;
+    const leftTo = (position: Vec3): IkGoal => ({
+      position,
+      approach: [1, 0, 0],
+      opening: [0, 0, 1],
+    });
+    return [
+      {
+        begin: () => {
+          this.#motion.setGripper("right", 1);
+          this.#motion.setGripper("left", 1);
+          this.#move("right", overCube(GRASP_HEIGHT_M + HOVER_M));
+        },
+        dwellSteps: 5,
+      },
+      { begin: () => this.#move("right", overCube(GRASP_HEIGHT_M)), dwellSteps: 10 },
+      { begin: () => this.#motion.setGripper("right", GRASP), dwellSteps: 20 },
+      { begin: () => this.#move("right", overCube(GRASP_HEIGHT_M + HOVER_M)), dwellSteps: 0 },
+      {
+        begin: () => {
+          this.#move("right", {
+            position: MEETING_POINT,
+            approach: [-1, 0, 0],
+            opening: [0, 1, 0],
+          });
+          this.#move("left", leftTo([mx - STANDOFF_M, my, mz]));
+        },
+        dwellSteps: 15,
+      },
+      { begin: () => this.#move("left", leftTo(this.#task.cubePosition)), dwellSteps: 10 },
+      { begin: () => this.#motion.setGripper("left", GRASP), dwellSteps: 20 },
+      { begin: () => this.#motion.setGripper("right", 1), dwellSteps: 15 },
+      {
+        begin: () => {
+          this.#move("right", {
+            position: [mx + 2 * STANDOFF_M, my, mz],
+            approach: [-1, 0, 0],
+            opening: [0, 1, 0],
+          });
+          this.#move("left", leftTo([mx - STANDOFF_M, my, mz]));
+        },
+        dwellSteps: 0,
+      },
+    ];
+  }
+}

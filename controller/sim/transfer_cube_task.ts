@@ -1,0 +1,103 @@
+/**
+ * `transfer_cube`: the right arm picks a cube up and hands it to the left arm.
+ *
+ * The reward of **every** step is the stage that holds at its end, as in huggingface/gym-aloha
+ * (`TransferCubeTask.get_reward`): 0 nothing, 1 the right gripper touches the cube, 2 and it is off
+ * the table, 3 the left gripper touches it, 4 and it is off the table. Stage 4 is success and ends
+ * the episode. So the sum over an episode depends on how long each stage lasts: a slow transfer
+ * collects more than a fast one. Compare policies by success rate or by the highest stage.
+ *
+ * gym-aloha watches one finger a gripper; here any part of the gripper counts as touching.
+ *
+ * @module
+ */
+
+import type { PhysicsData, PhysicsModel } from "./mujoco.ts";
+import { type RandomSource, uniform } from "./random.ts";
+import { CUBE_HALF_SIZE_M } from "./scene.ts";
+import type { Task, TaskScore } from "./tasks.ts";
+
+/** Where the cube's centre may start on the table, in metres. */
+export const CUBE_START_M = {
+  min: [0.05, -0.12],
+  max: [0.2, 0.08],
+} as const;
+
+/** Turn of the cube about the vertical at the start: up to this much either way, in rad. */
+export const CUBE_START_YAW_RAD = Math.PI / 8;
+
+/** Highest stage, which is success. */
+export const MAX_STAGE = 4;
+
+/** See the module. */
+export class TransferCubeTask implements Task {
+  /** Which task. */
+  readonly name = "transfer_cube";
+  /** The task in words. */
+  readonly prompt = "transfer the cube to the left arm";
+  readonly #data: PhysicsData;
+  readonly #cubeQpos: number;
+  readonly #leftTouch: number;
+  readonly #rightTouch: number;
+  readonly #tableTouch: number;
+
+  /**
+   * Set the task up.
+   *
+   * @param model The scene of `transfer_cube`.
+   * @param data Its state.
+   */
+  constructor(model: PhysicsModel, data: PhysicsData) {
+    this.#data = data;
+    this.#cubeQpos = (model.raw.jnt_qposadr as Int32Array)[model.id("joint", "cube")];
+    const addresses = model.raw.sensor_adr as Int32Array;
+    this.#leftTouch = addresses[model.id("sensor", "left_touch")];
+    this.#rightTouch = addresses[model.id("sensor", "right_touch")];
+    this.#tableTouch = addresses[model.id("sensor", "table_touch")];
+  }
+
+  /** The cube's centre in the world, in metres. */
+  get cubePosition(): [number, number, number] {
+    const { qpos } = this.#data.views;
+    const at = this.#cubeQpos;
+    return [qpos[at], qpos[at + 1], qpos[at + 2]];
+  }
+
+  /** The cube's turn about the vertical, in rad. */
+  get cubeYawRad(): number {
+    const { qpos } = this.#data.views;
+    const [w, x, y, z] = qpos.subarray(this.#cubeQpos + 3, this.#cubeQpos + 7);
+    return Math.atan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z));
+  }
+
+  /** Stage that holds now, 0–4. */
+  get stage(): number {
+    const { sensors } = this.#data.views;
+    const isOnTable = sensors[this.#tableTouch] > 0;
+    if (sensors[this.#leftTouch] > 0) return isOnTable ? 3 : 4;
+    if (sensors[this.#rightTouch] > 0) return isOnTable ? 1 : 2;
+    return 0;
+  }
+
+  /** Put the cube on the table, within {@link CUBE_START_M}. */
+  place(random: RandomSource): void {
+    const { min, max } = CUBE_START_M;
+    const x = uniform(random, min[0], max[0]);
+    const y = uniform(random, min[1], max[1]);
+    const yaw = uniform(random, -CUBE_START_YAW_RAD, CUBE_START_YAW_RAD);
+    const { qpos } = this.#data.views;
+    qpos.set(
+      [x, y, CUBE_HALF_SIZE_M, Math.cos(yaw / 2), 0, 0, Math.sin(yaw / 2)],
+      this.#cubeQpos,
+    );
+  }
+
+  /** Nothing to remember: the reward is the stage itself. */
+  begin(): void {}
+
+  /** The stage is the reward; the highest is success. */
+  score(): TaskScore {
+    const stage = this.stage;
+    return { reward: stage, isSuccess: stage === MAX_STAGE };
+  }
+}
