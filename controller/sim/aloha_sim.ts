@@ -54,7 +54,7 @@ export interface SimulationOptions extends TaskOptions {
 }
 
 /** Joints and fingers of one arm in MuJoCo's arrays: servo, position and velocity `8·arm + i`. */
-export const SERVOS_PER_ARM = JOINTS_PER_ARM + 2;
+export const SERVOS_PER_ARM: number = JOINTS_PER_ARM + 2;
 
 /** Both grippers start open, in sight of the wrist cameras. */
 const START_GRIPPER = 1;

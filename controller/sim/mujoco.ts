@@ -11,47 +11,90 @@
 
 import loadModule, { type MainModule, type MjData, type MjModel } from "@mujoco/mujoco";
 
-let loading: Promise<MainModule> | undefined;
+/** The loaded physics engine. */
+export interface Mujoco {
+  /**
+   * Compile a scene.
+   *
+   * @param xml The scene as MJCF text.
+   * @returns The model; dispose of it after its data.
+   * @throws {SyntaxError} MuJoCo refuses the scene.
+   */
+  compile(xml: string): PhysicsModel;
+}
+
+let loading: Promise<Mujoco> | undefined;
 
 /**
  * Load MuJoCo once a process; later calls share the first one's module.
  *
- * @returns The instantiated WebAssembly module.
+ * @returns The engine.
  */
-export function loadMujoco(): Promise<MainModule> {
-  loading ??= loadModule();
+export function loadMujoco(): Promise<Mujoco> {
+  loading ??= loadModule().then((module) => ({
+    compile: (xml: string) => createModel(module, xml),
+  }));
   return loading;
 }
 
 /** What {@link PhysicsModel.id} can look up. */
 export type ObjectKind = "body" | "joint" | "geom" | "site" | "camera" | "actuator" | "sensor";
 
-/** A compiled scene. Many {@link PhysicsData} share one. */
-export class PhysicsModel implements Disposable {
-  /** The WebAssembly module that owns the model. */
+/** What a scene consists of: copies of the model's arrays that this project reads. */
+export interface SceneArrays {
+  /** Shape of each geom, a `mjtGeom` number `[ngeom]`. */
+  readonly geomType: Int32Array;
+  /** Half extents or radii `[ngeom, 3]`, in metres. */
+  readonly geomSize: Float64Array;
+  /** Colours `[ngeom, 4]`, 0–1. */
+  readonly geomRgba: Float32Array;
+  /** Body of each geom `[ngeom]`. */
+  readonly geomBody: Int32Array;
+  /** Parent of each body `[nbody]`; the world is its own. */
+  readonly bodyParent: Int32Array;
+  /** How many joints each body has `[nbody]`. */
+  readonly bodyJointCount: Int32Array;
+  /** Row of each body in `mocapPos`, −1 for none `[nbody]`. */
+  readonly bodyMocap: Int32Array;
+  /** Vertical field of view of each camera `[ncam]`, in degrees. */
+  readonly camFovy: Float64Array;
+  /** Body of each camera `[ncam]`. */
+  readonly camBody: Int32Array;
+  /** First position coordinate of each joint `[njnt]`. */
+  readonly jointQpos: Int32Array;
+  /** First reading of each sensor `[nsensor]`. */
+  readonly sensorAddress: Int32Array;
+}
+
+/** MuJoCo's own objects behind a model, for this file alone. */
+interface RawModel {
   readonly module: MainModule;
-  /** MuJoCo's own model. */
-  readonly raw: MjModel;
-  /** How many position coordinates, velocities, controls, geoms and cameras the scene has. */
-  readonly sizes: Readonly<{ nq: number; nv: number; nu: number; ngeom: number; ncam: number }>;
+  readonly model: MjModel;
+}
+let createModel: (module: MainModule, xml: string) => PhysicsModel;
+let rawModelOf: (model: PhysicsModel) => RawModel;
+
+/** A compiled scene. Many {@link PhysicsData} share one. Made by {@link Mujoco.compile}. */
+export class PhysicsModel implements Disposable {
+  static {
+    createModel = (module, xml) => new PhysicsModel(module, xml);
+    rawModelOf = (model) => model.#raw;
+  }
+
+  /** What the scene consists of. */
+  readonly arrays: SceneArrays;
+  readonly #raw: RawModel;
   #isDisposed = false;
 
-  /**
-   * Compile a scene.
-   *
-   * @param module The module of {@link loadMujoco}.
-   * @param xml The scene as MJCF text.
-   * @throws {SyntaxError} MuJoCo refuses the scene.
-   */
-  constructor(module: MainModule, xml: string) {
-    this.module = module;
+  private constructor(module: MainModule, xml: string) {
+    let model: MjModel;
     try {
-      this.raw = module.MjModel.from_xml_string(xml);
+      model = module.MjModel.from_xml_string(xml);
     } catch (cause) {
       throw new SyntaxError(`Cannot compile the MuJoCo scene: ${cause}`, { cause });
     }
-    const { nq, nv, nu, ngeom, ncam } = this.raw;
-    this.sizes = { nq, nv, nu, ngeom, ncam };
+    this.#raw = { module, model };
+    this.arrays = copyArrays(model);
   }
 
   /**
@@ -63,7 +106,8 @@ export class PhysicsModel implements Disposable {
    * @throws {RangeError} The scene has no such object.
    */
   id(kind: ObjectKind, name: string): number {
-    const types = this.module.mjtObj;
+    const { module, model } = this.#raw;
+    const types = module.mjtObj;
     const type = {
       body: types.mjOBJ_BODY,
       joint: types.mjOBJ_JOINT,
@@ -73,7 +117,7 @@ export class PhysicsModel implements Disposable {
       actuator: types.mjOBJ_ACTUATOR,
       sensor: types.mjOBJ_SENSOR,
     }[kind];
-    const id = this.module.mj_name2id(this.raw, type.value, name);
+    const id = module.mj_name2id(model, type.value, name);
     if (id < 0) throw new RangeError(`Cannot find ${kind} "${name}" in the MuJoCo scene`);
     return id;
   }
@@ -82,7 +126,7 @@ export class PhysicsModel implements Disposable {
   [Symbol.dispose](): void {
     if (this.#isDisposed) return;
     this.#isDisposed = true;
-    this.raw.delete();
+    this.#raw.model.delete();
   }
 }
 
@@ -118,6 +162,7 @@ export interface PhysicsViews {
 export class PhysicsData implements Disposable {
   /** The scene. */
   readonly model: PhysicsModel;
+  readonly #raw: RawModel;
   readonly #data: MjData;
   #views: PhysicsViews;
   #isDisposed = false;
@@ -129,7 +174,8 @@ export class PhysicsData implements Disposable {
    */
   constructor(model: PhysicsModel) {
     this.model = model;
-    this.#data = new model.module.MjData(model.raw);
+    this.#raw = rawModelOf(model);
+    this.#data = new this.#raw.module.MjData(this.#raw.model);
     this.#views = takeViews(this.#data);
   }
 
@@ -141,7 +187,7 @@ export class PhysicsData implements Disposable {
 
   /** Return to the scene's default pose at rest. */
   reset(): void {
-    this.model.module.mj_resetData(this.model.raw, this.#data);
+    this.#raw.module.mj_resetData(this.#raw.model, this.#data);
   }
 
   /**
@@ -151,20 +197,20 @@ export class PhysicsData implements Disposable {
    * @param count Time steps.
    */
   step(count: number): void {
-    const { module, raw } = this.model;
-    for (let i = 0; i < count; i++) module.mj_step(raw, this.#data);
+    const { module, model } = this.#raw;
+    for (let i = 0; i < count; i++) module.mj_step(model, this.#data);
   }
 
   /** Recompute everything that follows from positions, velocities and controls. */
   forward(): void {
-    this.model.module.mj_forward(this.model.raw, this.#data);
+    this.#raw.module.mj_forward(this.#raw.model, this.#data);
   }
 
   /** Recompute only the poses of bodies, geoms, sites and cameras. */
   updatePoses(): void {
-    const { module, raw } = this.model;
-    module.mj_kinematics(raw, this.#data);
-    module.mj_camlight(raw, this.#data);
+    const { module, model } = this.#raw;
+    module.mj_kinematics(model, this.#data);
+    module.mj_camlight(model, this.#data);
   }
 
   /** Bytes of the WebAssembly heap that all models and data share. */
@@ -180,7 +226,23 @@ export class PhysicsData implements Disposable {
   }
 }
 
-/** MuJoCo types its views as `any`; this is where they get their types. */
+function copyArrays(model: MjModel): SceneArrays {
+  return {
+    geomType: Int32Array.from(model.geom_type),
+    geomSize: Float64Array.from(model.geom_size),
+    geomRgba: Float32Array.from(model.geom_rgba),
+    geomBody: Int32Array.from(model.geom_bodyid),
+    bodyParent: Int32Array.from(model.body_parentid),
+    bodyJointCount: Int32Array.from(model.body_jntnum),
+    bodyMocap: Int32Array.from(model.body_mocapid),
+    camFovy: Float64Array.from(model.cam_fovy),
+    camBody: Int32Array.from(model.cam_bodyid),
+    jointQpos: Int32Array.from(model.jnt_qposadr),
+    sensorAddress: Int32Array.from(model.sensor_adr),
+  };
+}
+
+/** MuJoCo's declarations type its views as `any`; this is where they get their types. */
 function takeViews(data: MjData): PhysicsViews {
   return {
     qpos: data.qpos,

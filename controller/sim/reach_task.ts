@@ -78,7 +78,7 @@ export class ReachTask implements Task {
     }
     this.#data = data;
     this.#pinchSite = model.id("site", "left_pinch");
-    const mocapIds = model.raw.body_mocapid as Int32Array;
+    const mocapIds = model.arrays.bodyMocap;
     this.#ball = mocapIds[model.id("body", "ball")];
     this.#shadow = mocapIds[model.id("body", "ball_shadow")];
   }

@@ -62,37 +62,28 @@ export class Renderer {
       throw new RangeError(`Cannot render at ${size} pixels: choose an integer in 1–4096`);
     }
     this.size = size;
-    const { raw, sizes } = model;
-    this.#geomTypes = Int32Array.from(raw.geom_type as Int32Array);
-    this.#geomSizes = Float64Array.from(raw.geom_size as Float64Array);
-    const rgba = raw.geom_rgba as Float32Array;
+    const { geomType, geomSize, geomRgba, geomBody, camFovy, camBody } = model.arrays;
+    this.#geomTypes = geomType;
+    this.#geomSizes = geomSize;
     this.#geomColours = Float64Array.from(
-      { length: 3 * sizes.ngeom },
-      (_, i) => 255 * rgba[4 * Math.floor(i / 3) + (i % 3)],
+      { length: 3 * geomType.length },
+      (_, i) => 255 * geomRgba[4 * Math.floor(i / 3) + (i % 3)],
     );
     const isStill = bodiesThatCannotMove(model);
-    const geomBodies = raw.geom_bodyid as Int32Array;
-    const visible = Array.from({ length: sizes.ngeom }, (_, i) => i).filter((i) =>
-      rgba[4 * i + 3] > 0
-    );
     const drawable: readonly number[] = Object.values(GEOM);
+    const visible = Array.from(geomType.keys()).filter((geom) => geomRgba[4 * geom + 3] > 0);
     for (const geom of visible) {
-      if (!drawable.includes(this.#geomTypes[geom])) {
+      if (!drawable.includes(geomType[geom])) {
         throw new RangeError(
-          `Cannot render geom ${geom}: its MuJoCo type is ${this.#geomTypes[geom]}, expected one ` +
-            `of ${Object.keys(GEOM).join(", ")}`,
+          `Cannot render geom ${geom}: its MuJoCo type is ${geomType[geom]}, expected one of ` +
+            `${Object.entries(GEOM).map(([name, number]) => `${number} (${name})`).join(", ")}`,
         );
       }
     }
-    this.#stillGeoms = Int32Array.from(visible.filter((i) => isStill[geomBodies[i]]));
-    this.#movingGeoms = Int32Array.from(visible.filter((i) => !isStill[geomBodies[i]]));
-    const fovy = raw.cam_fovy as Float64Array;
-    this.#slopes = Float64Array.from(
-      { length: sizes.ncam },
-      (_, i) => Math.tan(fovy[i] * Math.PI / 360) * 2 / size,
-    );
-    const cameraBodies = raw.cam_bodyid as Int32Array;
-    this.#isCameraFixed = Array.from({ length: sizes.ncam }, (_, i) => isStill[cameraBodies[i]]);
+    this.#stillGeoms = Int32Array.from(visible.filter((geom) => isStill[geomBody[geom]]));
+    this.#movingGeoms = Int32Array.from(visible.filter((geom) => !isStill[geomBody[geom]]));
+    this.#slopes = camFovy.map((degrees) => Math.tan(degrees * Math.PI / 360) * 2 / size);
+    this.#isCameraFixed = Array.from(camBody, (body) => isStill[body]);
     this.#frame = {
       size,
       slope: 0,
@@ -249,14 +240,12 @@ export class Renderer {
 
 /** For each body: no joint and no mocap body on its way to the world. */
 function bodiesThatCannotMove(model: PhysicsModel): boolean[] {
-  const parents = model.raw.body_parentid as Int32Array;
-  const joints = model.raw.body_jntnum as Int32Array;
-  const mocaps = model.raw.body_mocapid as Int32Array;
+  const { bodyParent, bodyJointCount, bodyMocap } = model.arrays;
   const isStill: boolean[] = [];
-  for (let body = 0; body < parents.length; body++) {
+  for (let body = 0; body < bodyParent.length; body++) {
     // Parents come before their children, and the world is its own parent.
-    isStill[body] = joints[body] === 0 && mocaps[body] < 0 &&
-      (body === 0 || isStill[parents[body]]);
+    isStill[body] = bodyJointCount[body] === 0 && bodyMocap[body] < 0 &&
+      (body === 0 || isStill[bodyParent[body]]);
   }
   return isStill;
 }

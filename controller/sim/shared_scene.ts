@@ -5,7 +5,7 @@
  */
 
 import { CAMERA_NAMES } from "../../common/types.ts";
-import { loadMujoco, PhysicsModel } from "./mujoco.ts";
+import { loadMujoco, type PhysicsModel } from "./mujoco.ts";
 import { Renderer } from "./renderer.ts";
 import { sceneXml, type TaskName } from "./scene.ts";
 
@@ -34,11 +34,11 @@ export class SharedScene implements Disposable {
    * @returns The scene that all users of the task share.
    */
   static async open(task: TaskName): Promise<SharedScene> {
-    const module = await loadMujoco();
+    const mujoco = await loadMujoco();
     // Nothing is awaited from here on, so two openers cannot both compile.
     let scene = openScenes.get(task);
     if (scene === undefined) {
-      scene = new SharedScene(task, new PhysicsModel(module, sceneXml(task)));
+      scene = new SharedScene(task, mujoco.compile(sceneXml(task)));
       openScenes.set(task, scene);
     }
     scene.#users++;

@@ -49,8 +49,8 @@ export class TransferCubeTask implements Task {
    */
   constructor(model: PhysicsModel, data: PhysicsData) {
     this.#data = data;
-    this.#cubeQpos = (model.raw.jnt_qposadr as Int32Array)[model.id("joint", "cube")];
-    const addresses = model.raw.sensor_adr as Int32Array;
+    this.#cubeQpos = model.arrays.jointQpos[model.id("joint", "cube")];
+    const addresses = model.arrays.sensorAddress;
     this.#leftTouch = addresses[model.id("sensor", "left_touch")];
     this.#rightTouch = addresses[model.id("sensor", "right_touch")];
     this.#tableTouch = addresses[model.id("sensor", "table_touch")];
