@@ -1,0 +1,312 @@
+/**
+ * The π0-FAST actor-critic: observations in, action chunks, log-probabilities and values out.
+ *
+ * The robot samples with it, the learner trains it, and both see the same numbers: the same masked
+ * softmax over the tokens that the chunk grammar allows.
+ *
+ * @module
+ */
+
+import * as tf from "@tensorflow/tfjs";
+import type { Observation, SampledChunk } from "../types.ts";
+import { CAMERA_NAMES } from "../types.ts";
+import type { FastTokenizer } from "../tokenizer/fast.ts";
+import { ChunkGrammar } from "../tokenizer/grammar.ts";
+import type { LanguageTokenizer } from "../tokenizer/language.ts";
+import { normalize, type NormStats } from "../tokenizer/normalization.ts";
+import { buildPrefix, forcedActionPrefix } from "../tokenizer/prompt.ts";
+import { forward, type Network, type NetworkInput, startDecoding } from "./network.ts";
+import type { ParameterStore } from "./parameters.ts";
+import { drawToken } from "./sampling.ts";
+import { MASKED_LOGIT, type PolicyVariant } from "./variants.ts";
+
+/** Tokens of a sequence that come after the FAST tokens: `|` and EOS. */
+const CLOSING_TOKENS = 2;
+
+/** What turns observations into tokens and tokens into actions. */
+export interface PolicyAssets {
+  /** Action tokenizer. */
+  readonly fast: FastTokenizer;
+  /** Text tokenizer. */
+  readonly language: LanguageTokenizer;
+  /** Normalisation of state and actions. */
+  readonly stats: NormStats;
+}
+
+/** Shape of a policy's chunks and how its critic reads them. */
+export interface PolicyShape {
+  /** Sizes of the network. */
+  readonly variant: PolicyVariant;
+  /** H. */
+  readonly horizon: number;
+  /** A: 7 or 14. */
+  readonly actionDim: number;
+  /** Most text tokens of a sequence, prompt and action together. */
+  readonly maxTokenLen: number;
+  /** Width of the critic's hidden layers. */
+  readonly valueHeadHiddenDim: number;
+  /** What the critic reads. */
+  readonly valueInput: "observation" | "chunk";
+  /** Most action tokens that the `chunk` critic reads. */
+  readonly maxValueSteps: number;
+}
+
+/** Chunks prepared for {@link ActorCritic.evaluate}. */
+export interface PreparedChunks {
+  /** Pictures and prompts. */
+  readonly input: NetworkInput;
+  /** FAST ids of each row. */
+  readonly tokens: readonly Int32Array[];
+  /** What the grammar allowed at each token, `[S_b, V]` a row. */
+  readonly allowed: readonly Uint8Array[];
+}
+
+/** What the policy says about given chunks; tensors, differentiable. */
+export interface Evaluation {
+  /** `[B]`: sum of token log-probabilities, nats. */
+  readonly logProb: tf.Tensor1D;
+  /** `[B]`: mean entropy a token, nats. */
+  readonly entropy: tf.Tensor1D;
+  /** `[B]`: the critic's values. */
+  readonly value: tf.Tensor1D;
+  /** `[B, S, V]`: log-probabilities of every FAST token; those masked are far below any other. */
+  readonly logProbs: tf.Tensor3D;
+  /** `[B, S]`: 1 where a row has a token. */
+  readonly isToken: tf.Tensor2D;
+}
+
+/** A policy with its critic. Owner of both sets of weights. */
+export class ActorCritic implements Disposable {
+  /** Shape of its chunks. */
+  readonly shape: PolicyShape;
+  /** Tokenizers and statistics. */
+  readonly assets: PolicyAssets;
+  /** Weights and sizes. */
+  readonly network: Network;
+  /** Which tokens may follow which. */
+  readonly grammar: ChunkGrammar;
+  readonly #forced: Int32Array;
+
+  /**
+   * @param backbone Weights of SigLIP and Gemma.
+   * @param valueHead Weights of the critic.
+   */
+  constructor(
+    shape: PolicyShape,
+    assets: PolicyAssets,
+    backbone: ParameterStore,
+    valueHead: ParameterStore,
+  ) {
+    const { variant, horizon, actionDim, valueInput, maxValueSteps } = shape;
+    const free = variant.gemma.vocab - variant.fastSkipTokens - assets.language.vocabSize;
+    if (assets.fast.vocabSize > variant.gemma.vocab - variant.fastSkipTokens) {
+      throw new RangeError(
+        `The action tokenizer has ${assets.fast.vocabSize} tokens, but variant ${variant.name} ` +
+          `has room for ${free}`,
+      );
+    }
+    this.shape = shape;
+    this.assets = assets;
+    this.grammar = new ChunkGrammar(assets.fast, horizon, actionDim);
+    this.#forced = forcedActionPrefix(assets.language);
+    this.network = {
+      variant,
+      backbone,
+      valueHead,
+      fastVocab: assets.fast.vocabSize,
+      valueInput,
+      maxValueSteps,
+    };
+  }
+
+  /** Pictures and prompt ids of a batch. */
+  prepareInput(observations: readonly Observation[]): NetworkInput {
+    const { actionDim, maxTokenLen } = this.shape;
+    const prompts = observations.map(({ state, prompt }) => {
+      const normalized = normalize(state, this.assets.stats.state).subarray(0, actionDim);
+      return buildPrefix({
+        language: this.assets.language,
+        prompt,
+        // A joint far outside what demonstrations showed is told as the edge of it.
+        state: normalized.map((x) => Math.min(1, Math.max(-1, x))),
+        maxTokenLen,
+        reservedTokens: this.#forced.length + CLOSING_TOKENS,
+      });
+    });
+    return {
+      images: observations.flatMap((o) => CAMERA_NAMES.map((camera) => o.images[camera])),
+      ids: { prompts, forced: this.#forced },
+    };
+  }
+
+  /** FAST tokens that a row may have: what the prompt leaves of `maxTokenLen`. */
+  #tokenBudget(prompt: Int32Array): number {
+    return this.shape.maxTokenLen - prompt.length - this.#forced.length - CLOSING_TOKENS;
+  }
+
+  /**
+   * Sample a chunk for every observation.
+   *
+   * Every chunk decodes to exactly H × A numbers: only tokens that keep it so can be drawn.
+   * @param options.temperature 1 samples the policy as it is; 0 takes the best token each time.
+   * @param options.random Independent uniform numbers in [0, 1).
+   */
+  async sampleActions(
+    observations: readonly Observation[],
+    options: { readonly temperature: number; readonly random: () => number },
+  ): Promise<SampledChunk[]> {
+    if (observations.length === 0) return [];
+    const input = this.prepareInput(observations);
+    const states = input.ids.prompts.map((p) => this.grammar.start(this.#tokenBudget(p)));
+    const budget = Math.max(...input.ids.prompts.map((p) => this.#tokenBudget(p)));
+    const tokens: number[][] = observations.map(() => []);
+    const logProb = new Float64Array(observations.length);
+    const entropy = new Float64Array(observations.length);
+
+    using decoding = await startDecoding(this.network, input, budget);
+    for (;;) {
+      const { logits } = decoding;
+      states.forEach((state, row) => {
+        if (this.grammar.isDone(state)) return;
+        const allowed = this.grammar.allowed(state);
+        const draw = drawToken(logits, row, allowed, options.temperature, options.random);
+        tokens[row].push(draw.token);
+        logProb[row] += draw.logProb;
+        entropy[row] += draw.entropy;
+        states[row] = this.grammar.next(state, draw.token);
+      });
+      if (states.every((state) => this.grammar.isDone(state))) break;
+      // Rows that are done are fed their last token again; nobody reads what comes of it.
+      await decoding.feed(tokens.map((row) => row[row.length - 1]));
+    }
+    const lengths = tokens.map((row) => row.length);
+    const values = this.shape.valueInput === "chunk"
+      ? await decoding.finish(lengths)
+      : decoding.values;
+    return tokens.map((row, i) => ({
+      tokens: Int32Array.from(row),
+      actions: this.assets.fast.decode(row, this.shape.horizon, this.shape.actionDim),
+      logProb: logProb[i],
+      entropy: entropy[i] / row.length,
+      value: values[i],
+    }));
+  }
+
+  /**
+   * Values of observations without a chunk, to bootstrap where an episode was cut off.
+   * The `chunk` critic is asked about a chunk taken greedily.
+   * @returns `[B]`.
+   */
+  async observationValues(observations: readonly Observation[]): Promise<Float32Array> {
+    if (observations.length === 0) return new Float32Array(0);
+    if (this.shape.valueInput === "chunk") {
+      const chunks = await this.sampleActions(observations, { temperature: 0, random: () => 0 });
+      return Float32Array.from(chunks, (c) => c.value);
+    }
+    using decoding = await startDecoding(this.network, this.prepareInput(observations), 1);
+    return Float32Array.from(decoding.values);
+  }
+
+  /**
+   * Tokenise observations and work out what the grammar allowed, once for many passes.
+   * @throws RangeError if a chunk's tokens leave the grammar: such a chunk was never sampled.
+   */
+  prepareChunks(
+    observations: readonly Observation[],
+    tokens: readonly Int32Array[],
+  ): PreparedChunks {
+    const input = this.prepareInput(observations);
+    const allowed = tokens.map((row, i) =>
+      this.grammar.allowedAlong(row, this.#tokenBudget(input.ids.prompts[i]))
+    );
+    return { input, tokens, allowed };
+  }
+
+  /**
+   * The differentiable pass over prepared chunks. Call inside `tf.tidy` or a gradient function.
+   * @param temperature The one that the chunks were sampled with.
+   */
+  evaluate({ input, tokens, allowed }: PreparedChunks, temperature = 1): Evaluation {
+    const { logits, value } = forward(this.network, input, tokens);
+    const [batch, steps, vocab] = logits.shape;
+    const { mask, chosen, isToken } = tokenMasks(tokens, allowed, steps, vocab);
+    const masked = tf.add(tf.div(logits, temperature), tf.tensor3d(mask, logits.shape));
+    const logProbs = tf.logSoftmax(masked) as tf.Tensor3D;
+    const picked = tf.sum(tf.mul(logProbs, tf.tensor3d(chosen, logits.shape)), 2);
+    const present = tf.tensor2d(isToken, [batch, steps]);
+    const lengths = tf.tensor1d(tokens.map((row) => row.length));
+    const tokenEntropy = tf.neg(tf.sum(tf.mul(tf.exp(logProbs), tf.maximum(logProbs, -1e4)), 2));
+    return {
+      logProb: tf.sum(picked, 1) as tf.Tensor1D,
+      entropy: tf.div(tf.sum(tf.mul(tokenEntropy, present), 1), lengths) as tf.Tensor1D,
+      value,
+      logProbs,
+      isToken: present,
+    };
+  }
+
+  /** Log-probabilities `[B]` of given chunks, in nats: sums over their tokens. */
+  computeActionChunkLogProb(
+    observations: readonly Observation[],
+    tokens: readonly Int32Array[],
+    temperature = 1,
+  ): Promise<Float32Array> {
+    return this.#read(observations, tokens, temperature, (e) => e.logProb);
+  }
+
+  /** The critic's values `[B]` of given observations and chunks. */
+  computeActionChunkValue(
+    observations: readonly Observation[],
+    tokens: readonly Int32Array[],
+  ): Promise<Float32Array> {
+    return this.#read(observations, tokens, 1, (e) => e.value);
+  }
+
+  /** Mean entropy a token `[B]` along given chunks, in nats. */
+  computeActionChunkEntropy(
+    observations: readonly Observation[],
+    tokens: readonly Int32Array[],
+    temperature = 1,
+  ): Promise<Float32Array> {
+    return this.#read(observations, tokens, temperature, (e) => e.entropy);
+  }
+
+  async #read(
+    observations: readonly Observation[],
+    tokens: readonly Int32Array[],
+    temperature: number,
+    pick: (e: Evaluation) => tf.Tensor1D,
+  ): Promise<Float32Array> {
+    const prepared = this.prepareChunks(observations, tokens);
+    const tensor = tf.tidy(() => pick(this.evaluate(prepared, temperature)));
+    const values = await tensor.data<"float32">();
+    tensor.dispose();
+    return Float32Array.from(values);
+  }
+
+  /** Free all weights. */
+  [Symbol.dispose](): void {
+    this.network.backbone.dispose();
+    this.network.valueHead.dispose();
+  }
+}
+
+/** Additive mask and one-hot choice `[B, S, V]`, and which places hold a token `[B, S]`. */
+function tokenMasks(
+  tokens: readonly Int32Array[],
+  allowed: readonly Uint8Array[],
+  steps: number,
+  vocab: number,
+) {
+  const mask = new Float32Array(tokens.length * steps * vocab);
+  const chosen = new Float32Array(mask.length);
+  const isToken = new Float32Array(tokens.length * steps);
+  tokens.forEach((row, b) => {
+    const at = b * steps * vocab;
+    const permitted = allowed[b];
+    for (let i = 0; i < permitted.length; i++) if (!permitted[i]) mask[at + i] = MASKED_LOGIT;
+    for (let s = 0; s < row.length; s++) chosen[at + s * vocab + row[s]] = 1;
+    isToken.fill(1, b * steps, b * steps + row.length);
+  });
+  return { mask, chosen, isToken };
+}

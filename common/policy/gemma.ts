@@ -1,0 +1,196 @@
+/**
+ * Gemma decoder: pre-norm blocks of multi-query attention and gated MLP.
+ *
+ * Source: openpi `src/openpi/models/gemma_fast.py`, `lora.py`. The same block serves training
+ * (whole sequence), prefill (whole prefix, keys and values kept) and decoding (one token over a
+ * cache); only where keys and values come from differs.
+ *
+ * @module
+ */
+
+import * as tf from "@tensorflow/tfjs";
+import { attend, gelu, linear, rmsNorm } from "./layers.ts";
+import type { ParameterStore } from "./parameters.ts";
+import { applyRope, type Rope } from "./rope.ts";
+import type { GemmaSize } from "./variants.ts";
+
+const LAYERS = "PaliGemma/llm/layers";
+const ATTENTION = `${LAYERS}/attn`;
+const MLP = `${LAYERS}/mlp`;
+
+/**
+ * Token embeddings times √D.
+ * @param ids `[B, T]` int32.
+ * @returns `[B, T, D]`.
+ */
+export function embedTokens(
+  params: ParameterStore,
+  size: GemmaSize,
+  ids: tf.Tensor2D,
+): tf.Tensor3D {
+  const rows = tf.gather(params.get("PaliGemma/llm/embedder/input_embedding"), tf.reshape(ids, [-1]));
+  return tf.reshape(tf.mul(rows, Math.sqrt(size.width)), [...ids.shape, size.width]) as tf.Tensor3D;
+}
+
+/** What a pass over the blocks is given. */
+export interface GemmaInput {
+  /** `[B, T, D]`. */
+  readonly x: tf.Tensor3D;
+  /** Rotations of the T positions. */
+  readonly rope: Rope;
+  /** Additive mask `[B, T, 1, keys]`. */
+  readonly mask: tf.Tensor4D;
+  /**
+   * Takes a layer's new keys and values `[B, T, K]` and returns those to attend to.
+   * Absent: attention is over the new ones.
+   */
+  readonly remember?: (layer: number, k: tf.Tensor3D, v: tf.Tensor3D) => [tf.Tensor3D, tf.Tensor3D];
+  /**
+   * First position whose output somebody reads; the last block computes no other. 0 by default.
+   */
+  readonly readFrom?: number;
+}
+
+/**
+ * Run all blocks and the final norm.
+ * @returns `[B, T − readFrom, D]`.
+ */
+export function runGemma(
+  params: ParameterStore,
+  size: GemmaSize,
+  input: GemmaInput,
+): tf.Tensor3D {
+  const readFrom = input.readFrom ?? 0;
+  let x: tf.Tensor = input.x;
+  for (let layer = 0; layer < size.depth; layer++) {
+    const from = layer === size.depth - 1 ? readFrom : 0;
+    x = block(params, size, layer, x, input, from);
+  }
+  return rmsNorm(x, params.get("PaliGemma/llm/final_norm/scale")) as tf.Tensor3D;
+}
+
+function block(
+  params: ParameterStore,
+  size: GemmaSize,
+  layer: number,
+  x: tf.Tensor,
+  input: GemmaInput,
+  from: number,
+): tf.Tensor {
+  const normed = rmsNorm(x, params.get(`${LAYERS}/pre_attention_norm/scale`, layer));
+  const attention = selfAttention(params, size, layer, normed, input, from);
+  const attended = tf.add(rowsFrom(x, from), attention);
+  const hidden = rmsNorm(attended, params.get(`${LAYERS}/pre_ffw_norm/scale`, layer));
+  return tf.add(attended, gatedMlp(params, size, layer, hidden));
+}
+
+/** Positions `from…` of `[B, T, …]`; x itself when that is all of them. */
+function rowsFrom(x: tf.Tensor, from: number): tf.Tensor {
+  if (from === 0) return x;
+  const begin = x.shape.map((_, axis) => (axis === 1 ? from : 0));
+  return tf.slice(x, begin, x.shape.map((n, axis) => n - begin[axis]));
+}
+
+function selfAttention(
+  params: ParameterStore,
+  size: GemmaSize,
+  layer: number,
+  x: tf.Tensor,
+  { rope, mask, remember }: GemmaInput,
+  from: number,
+): tf.Tensor {
+  const { heads: N, headDim: K } = size;
+  const [B, T] = x.shape;
+  const queries = rowsFrom(x, from);
+  const R = T - from;
+  const queryRope = from === 0
+    ? rope
+    : { cos: rowsFrom(rope.cos, from), sin: rowsFrom(rope.sin, from), turn: rope.turn } as Rope;
+
+  const q = tf.mul(
+    applyRope(tf.reshape(project(params, size, "q", layer, queries), [B, R, N, K]), queryRope),
+    K ** -0.5,
+  );
+  const key = applyRope(tf.reshape(project(params, size, "k", layer, x), [B, T, 1, K]), rope);
+  let k = tf.reshape(key, [B, T, K]) as tf.Tensor3D;
+  let v = tf.reshape(project(params, size, "v", layer, x), [B, T, K]) as tf.Tensor3D;
+  if (remember) [k, v] = remember(layer, k, v);
+
+  // One key/value head serves all query heads, so the heads are just more rows.
+  const out = attend(tf.reshape(q, [B, R * N, K]) as tf.Tensor3D, k, v, {
+    additive: rowsFrom(mask, from),
+    shape: [B, R, N, k.shape[1]],
+  });
+  return project(params, size, "out", layer, tf.reshape(out, [B, R, N * K]));
+}
+
+/** A projection of the attention, with its adapter when the variant has one. */
+function project(
+  params: ParameterStore,
+  size: GemmaSize,
+  which: "q" | "k" | "v" | "out",
+  layer: number,
+  x: tf.Tensor,
+): tf.Tensor {
+  const name = which === "q" ? "q_einsum" : which === "out" ? "attn_vec_einsum" : "kv_einsum";
+  const index = which === "k" ? 2 * layer : which === "v" ? 2 * layer + 1 : layer;
+  const base = linear(x, params.get(`${ATTENTION}/${name}/w`, index));
+  if (!size.lora) return base;
+  const a = params.get(`${ATTENTION}/${name}/lora_a`, index);
+  const b = params.get(`${ATTENTION}/${name}/lora_b`, index);
+  const scale = size.lora.alpha / size.lora.rank;
+  // openpi's einsum gives the query an adapter a head; the output's second factor is summed over heads.
+  const low = which === "q"
+    ? perHead(x, a, b, size)
+    : linear(linear(x, a), which === "out" ? tf.sum(b, 0) : b);
+  return tf.add(base, tf.mul(low, scale));
+}
+
+/** x `[B, T, D]` through a `[N, D, R]` and b `[N, R, K]` → `[B, T, N·K]`. */
+function perHead(x: tf.Tensor, a: tf.Tensor, b: tf.Tensor, size: GemmaSize): tf.Tensor {
+  const [B, T, D] = x.shape;
+  const rows = tf.reshape(x, [1, B * T, D]) as tf.Tensor3D;
+  const low = tf.matMul(tf.tile(rows, [size.heads, 1, 1]), a as tf.Tensor3D);
+  const high = tf.matMul(low, b as tf.Tensor3D);
+  return tf.reshape(tf.transpose(high, [1, 0, 2]), [B, T, size.heads * size.headDim]);
+}
+
+function gatedMlp(
+  params: ParameterStore,
+  size: GemmaSize,
+  layer: number,
+  x: tf.Tensor,
+): tf.Tensor {
+  const adapted = (y: tf.Tensor, base: string, lora: string, index: number): tf.Tensor => {
+    const out = linear(y, params.get(`${MLP}/${base}`, index));
+    if (!size.lora) return out;
+    const low = linear(y, params.get(`${MLP}/${lora}_lora_a`, index));
+    const high = linear(low, params.get(`${MLP}/${lora}_lora_b`, index));
+    return tf.add(out, tf.mul(high, size.lora.alpha / size.lora.rank));
+  };
+  const gate = adapted(x, "gating_einsum", "gating_einsum", 2 * layer);
+  const up = adapted(x, "gating_einsum", "gating_einsum", 2 * layer + 1);
+  return adapted(tf.mul(gelu(gate), up), "linear", "linear", layer);
+}
+
+/**
+ * Logits over the FAST tokens alone: the head is the transposed embedding, and FAST id f is language
+ * id V − 1 − skip − f, so the rows wanted are one contiguous block in reversed order.
+ * @param hidden `[B, S, D]`.
+ * @param fastVocab Number of FAST tokens.
+ * @param skip Highest language ids left free.
+ * @returns `[B, S, fastVocab]`, in the order of FAST ids.
+ */
+export function fastLogits(
+  params: ParameterStore,
+  size: GemmaSize,
+  hidden: tf.Tensor3D,
+  fastVocab: number,
+  skip: number,
+): tf.Tensor3D {
+  const embedding = params.get("PaliGemma/llm/embedder/input_embedding");
+  const rows = tf.slice(embedding, [size.vocab - skip - fastVocab, 0], [fastVocab, size.width]);
+  const [B, S, D] = hidden.shape;
+  const logits = tf.matMul(tf.reshape(hidden, [B * S, D]), rows as tf.Tensor2D, false, true);
+  return tf.reshape(tf.reverse(logits, 1), [B, S, fastVocab]) as tf.Tensor3D;
+}

@@ -1,0 +1,73 @@
+/**
+ * Keys and values of all layers, in arrays whose size never changes: the length of a decode loop
+ * changes no shape, so no backend allocates anything new for it.
+ *
+ * @module
+ */
+
+import * as tf from "@tensorflow/tfjs";
+
+/** A fixed-size cache `[B, capacity, K]` a layer. Owner of its tensors. */
+export class KvCache {
+  /** Positions that fit. */
+  readonly capacity: number;
+  /** Positions in use. */
+  length: number;
+  #keys: tf.Tensor3D[];
+  #values: tf.Tensor3D[];
+
+  /**
+   * Start from the keys and values of a prefix; the rest is zeros.
+   * @param keys `[B, T, K]` a layer.
+   * @param values `[B, T, K]` a layer.
+   * @param capacity Positions that fit, at least T.
+   */
+  constructor(keys: readonly tf.Tensor3D[], values: readonly tf.Tensor3D[], capacity: number) {
+    const length = keys[0].shape[1];
+    if (capacity < length) {
+      throw new RangeError(`A cache of ${capacity} positions cannot hold a prefix of ${length}`);
+    }
+    this.capacity = capacity;
+    this.length = length;
+    const grow = (x: tf.Tensor3D) =>
+      tf.keep(tf.pad3d(x, [[0, 0], [0, capacity - length], [0, 0]])) as tf.Tensor3D;
+    this.#keys = keys.map(grow);
+    this.#values = values.map(grow);
+  }
+
+  /**
+   * Write one more position of a layer and return the whole.
+   * Call once a layer, then {@link KvCache.advance}.
+   * @param key `[B, 1, K]`.
+   * @param value `[B, 1, K]`.
+   */
+  append(layer: number, key: tf.Tensor3D, value: tf.Tensor3D): [tf.Tensor3D, tf.Tensor3D] {
+    if (this.length >= this.capacity) {
+      throw new RangeError(`The key/value cache is full: ${this.capacity} positions`);
+    }
+    // Made on the host: tfjs 4.22's oneHot gives wrong numbers on WebAssembly for float32.
+    const here = new Float32Array(this.capacity);
+    here[this.length] = 1;
+    const column = tf.tensor3d(here, [1, this.capacity, 1]);
+    const write = (cache: tf.Tensor3D, x: tf.Tensor3D): tf.Tensor3D => {
+      const next = tf.keep(tf.add(cache, tf.mul(column, x))) as tf.Tensor3D;
+      cache.dispose();
+      return next;
+    };
+    this.#keys[layer] = write(this.#keys[layer], key);
+    this.#values[layer] = write(this.#values[layer], value);
+    return [this.#keys[layer], this.#values[layer]];
+  }
+
+  /** All layers of the current position are written. */
+  advance(): void {
+    this.length++;
+  }
+
+  /** Free the tensors. */
+  [Symbol.dispose](): void {
+    tf.dispose([...this.#keys, ...this.#values]);
+    this.#keys = [];
+    this.#values = [];
+  }
+}

@@ -1,0 +1,101 @@
+/**
+ * The small building blocks of both transformers, written so that WebAssembly runs them fast: every
+ * product with a weight is one tall matrix product, and gelu is a sigmoid (vectorised there; tanh
+ * is not, 16 times slower when measured on 655 k values).
+ *
+ * @module
+ */
+
+import * as tf from "@tensorflow/tfjs";
+import { NORM_EPSILON } from "./variants.ts";
+
+/**
+ * x · w (+ b), for x of any rank.
+ * @param x `[…, in]`.
+ * @param w `[in, out]`.
+ * @param b `[out]`, optional.
+ * @returns `[…, out]`.
+ */
+export function linear(x: tf.Tensor, w: tf.Tensor, b?: tf.Tensor): tf.Tensor {
+  const [rows, columns] = w.shape as [number, number];
+  const flat = tf.reshape(x, [-1, rows]);
+  const y = tf.matMul(flat, w as tf.Tensor2D);
+  return tf.reshape(b ? tf.add(y, b) : y, [...x.shape.slice(0, -1), columns]);
+}
+
+/**
+ * RMSNorm as Gemma has it: x / rms(x) · (1 + scale).
+ * @param x `[…, D]`.
+ * @param scale `[D]`.
+ */
+export function rmsNorm(x: tf.Tensor, scale: tf.Tensor): tf.Tensor {
+  const meanSquare = tf.mean(tf.square(x), -1, true);
+  return tf.mul(tf.mul(x, tf.rsqrt(tf.add(meanSquare, NORM_EPSILON))), tf.add(scale, 1));
+}
+
+/**
+ * LayerNorm as SigLIP has it: (x − mean) / std · scale + bias.
+ * @param x `[…, D]`.
+ */
+export function layerNorm(x: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor): tf.Tensor {
+  const centred = tf.sub(x, tf.mean(x, -1, true));
+  const variance = tf.mean(tf.square(centred), -1, true);
+  const normal = tf.mul(centred, tf.rsqrt(tf.add(variance, NORM_EPSILON)));
+  return tf.add(tf.mul(normal, scale), bias);
+}
+
+/** 2·√(2/π): the factor that turns gelu's tanh into a sigmoid. */
+const GELU_SLOPE = 2 * Math.sqrt(2 / Math.PI);
+/** Cubic term of gelu's tanh approximation (Hendrycks and Gimpel, 2016). */
+const GELU_CUBIC = 0.044715;
+
+/**
+ * gelu, tanh approximation: 0.5·x·(1 + tanh(u)) = x·sigmoid(2u), exactly.
+ *
+ * Its gradient is written out, so that training keeps one tensor instead of six.
+ */
+export function gelu(x: tf.Tensor): tf.Tensor {
+  return geluWithGradient(x);
+}
+
+const geluWithGradient = tf.customGrad((...args) => {
+  const x = args[0] as tf.Tensor;
+  const save = args[1] as tf.GradSaveFunc;
+  const square = tf.square(x);
+  const sigmoid = tf.sigmoid(
+    tf.mul(x, tf.add(tf.mul(square, GELU_SLOPE * GELU_CUBIC), GELU_SLOPE)),
+  );
+  save([x, sigmoid]);
+  return {
+    value: tf.mul(x, sigmoid),
+    gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => {
+      const [x, sigmoid] = saved;
+      // d/dx x·s(v) = s + x·s·(1−s)·dv/dx, with dv/dx = slope·(1 + 3·cubic·x²)
+      const slope = tf.add(tf.mul(tf.square(x), 3 * GELU_SLOPE * GELU_CUBIC), GELU_SLOPE);
+      const curve = tf.mul(tf.mul(x, slope), tf.sub(1, sigmoid));
+      return tf.mul(dy, tf.mul(sigmoid, tf.add(curve, 1)));
+    },
+  };
+});
+
+/**
+ * Attention of every query row over every key.
+ * @param q `[B, R, K]`, already scaled.
+ * @param k `[B, T, K]`.
+ * @param v `[B, T, K]`.
+ * @param mask Additive, broadcast to `[B, R, T]` after `shape`.
+ * @param shape Shape in which the scores meet the mask, such as `[B, T', N, T]`.
+ * @returns `[B, R, K]`.
+ */
+export function attend(
+  q: tf.Tensor3D,
+  k: tf.Tensor3D,
+  v: tf.Tensor3D,
+  mask?: { readonly additive: tf.Tensor; readonly shape: readonly number[] },
+): tf.Tensor3D {
+  let scores: tf.Tensor = tf.matMul(q, k, false, true);
+  const flat = scores.shape as [number, number, number];
+  if (mask) scores = tf.add(tf.reshape(scores, [...mask.shape]), mask.additive);
+  const weights = tf.reshape(tf.softmax(scores), flat);
+  return tf.matMul(weights, v);
+}

@@ -1,0 +1,147 @@
+/**
+ * From a checkpoint to a policy in memory.
+ * @module
+ */
+
+import { join } from "node:path";
+import { type Checkpoint, readCheckpoint } from "../checkpoint/checkpoint.ts";
+import { FastTokenizer } from "../tokenizer/fast.ts";
+import { loadLanguageTokenizer } from "../tokenizer/language.ts";
+import { loadNormStats, normStatsFingerprint } from "../tokenizer/normalization.ts";
+import type { HostTensor } from "../types.ts";
+import { ActorCritic, type PolicyAssets, type PolicyShape } from "./actor_critic.ts";
+import { backboneSpecs, drawParameters, ParameterStore, valueHeadSpecs } from "./parameters.ts";
+import { VARIANTS } from "./variants.ts";
+
+/** Paths of the policy's assets below `assets/` of a checkpoint. */
+export const ASSET_PATHS = {
+  /** FAST's processor. */
+  fast: "fast",
+  /** The language tokenizer. */
+  language: "language",
+  /** openpi's normalisation statistics. */
+  stats: "aloha/norm_stats.json",
+} as const;
+
+/** How the critic is made when the checkpoint has none. */
+export interface CriticOptions {
+  /** Width of its hidden layers. */
+  readonly valueHeadHiddenDim: number;
+  /** What it reads. */
+  readonly valueInput: "observation" | "chunk";
+  /** Most action tokens that a `chunk` critic reads. */
+  readonly maxValueSteps: number;
+  /** Standard normal numbers for its fresh weights. */
+  readonly normal: () => number;
+}
+
+/** A policy and where it came from. Owner of the policy. */
+export interface LoadedPolicy {
+  /** The policy. */
+  readonly policy: ActorCritic;
+  /** What was read. */
+  readonly checkpoint: Checkpoint;
+  /** Sentences for people, such as that a value head was added. */
+  readonly notes: readonly string[];
+}
+
+const byName = (tensors: Iterable<HostTensor>) => new Map([...tensors].map((t) => [t.name, t]));
+
+/** Read the assets of a checkpoint. */
+export async function loadAssets(dir: string): Promise<PolicyAssets> {
+  const assets = join(dir, "assets");
+  return {
+    fast: await FastTokenizer.load(join(assets, ASSET_PATHS.fast)),
+    language: await loadLanguageTokenizer(join(assets, ASSET_PATHS.language)),
+    stats: await loadNormStats(join(assets, ASSET_PATHS.stats)),
+  };
+}
+
+/**
+ * Load a policy. An imitation checkpoint gets a fresh value head and a note that says so; an
+ * actor-critic one brings its own, whose shape then wins over `critic`.
+ *
+ * @param dir Folder of the checkpoint.
+ * @param critic How to make the critic if there is none.
+ * @throws CheckpointError or RangeError, one sentence, if anything is missing or does not fit.
+ */
+export async function loadPolicy(dir: string, critic: CriticOptions): Promise<LoadedPolicy> {
+  const checkpoint = await readCheckpoint(dir);
+  const { model } = checkpoint.metadata;
+  const variant = VARIANTS[model.variant];
+  const hasCritic = checkpoint.valueHead !== undefined;
+  const shape: PolicyShape = {
+    variant,
+    horizon: model.horizon,
+    actionDim: model.actionDim,
+    maxTokenLen: model.maxTokenLen,
+    valueHeadHiddenDim: (hasCritic && model.valueHeadHiddenDim) || critic.valueHeadHiddenDim,
+    valueInput: (hasCritic && model.valueInput) || critic.valueInput,
+    maxValueSteps: (hasCritic && model.maxValueSteps) || critic.maxValueSteps,
+  };
+  const headSpecs = valueHeadSpecs(variant.gemma.width, shape.valueHeadHiddenDim);
+  const head = checkpoint.valueHead
+    ? byName(checkpoint.valueHead)
+    : drawParameters(headSpecs, critic.normal);
+  const backbone = new ParameterStore(backboneSpecs(variant), byName(checkpoint.actorBackbone));
+  const policy = new ActorCritic(
+    shape,
+    await loadAssets(dir),
+    backbone,
+    new ParameterStore(headSpecs, head),
+  );
+  const notes = hasCritic ? [] : [
+    `${dir} is an imitation checkpoint without a critic: added a fresh value head ` +
+    `(hidden ${shape.valueHeadHiddenDim}, reads the ${shape.valueInput})`,
+  ];
+  return { policy, checkpoint, notes };
+}
+
+/**
+ * What two peers must agree on, by name, before they exchange chunks or weights.
+ */
+export function policySignature({ shape, assets }: ActorCritic): Record<string, string> {
+  const { variant, horizon, actionDim, maxTokenLen, valueHeadHiddenDim, valueInput } = shape;
+  return {
+    model: JSON.stringify({ ...variant, valueHeadHiddenDim, valueInput }),
+    tokenizer: assets.fast.fingerprint(),
+    language: assets.language.fingerprint(),
+    normalization: normStatsFingerprint(assets.stats),
+    chunk: `${horizon}x${actionDim}, at most ${maxTokenLen} text tokens`,
+  };
+}
+
+/** Prefixes that keep the actor's and the critic's weights apart on the wire and in checkpoints. */
+const ACTOR_PREFIX = "actor_backbone/";
+const CRITIC_PREFIX = "value_head/";
+
+/** All weights in host memory, under prefixed names. */
+export async function readWeights({ network }: ActorCritic): Promise<HostTensor[]> {
+  const prefixed = (prefix: string, tensors: HostTensor[]) =>
+    tensors.map((t) => ({ ...t, name: prefix + t.name }));
+  return [
+    ...prefixed(ACTOR_PREFIX, await network.backbone.toHost()),
+    ...prefixed(CRITIC_PREFIX, await network.valueHead.toHost()),
+  ];
+}
+
+/** The actor's and the critic's part of {@link readWeights}, without prefixes. */
+export function splitWeights(
+  weights: readonly HostTensor[],
+): { actorBackbone: HostTensor[]; valueHead: HostTensor[] } {
+  const part = (prefix: string) =>
+    weights.filter((t) => t.name.startsWith(prefix))
+      .map((t) => ({ ...t, name: t.name.slice(prefix.length) }));
+  return { actorBackbone: part(ACTOR_PREFIX), valueHead: part(CRITIC_PREFIX) };
+}
+
+/**
+ * Write weights into a policy, between two chunks.
+ * @throws RangeError if a name or a size is not the policy's.
+ */
+export function assignWeights({ network }: ActorCritic, weights: readonly HostTensor[]): void {
+  const { actorBackbone, valueHead } = splitWeights(weights);
+  network.backbone.assign(actorBackbone);
+  network.valueHead.assign(valueHead);
+}
+

@@ -1,0 +1,284 @@
+/**
+ * The actor-critic as tensors: one differentiable pass over prefix and chunk for training, and
+ * prefill plus one-token decoding over a cache for acting. Both compute the same numbers.
+ *
+ * @module
+ */
+
+import * as tf from "@tensorflow/tfjs";
+import { CAMERA_NAMES, type RgbImage } from "../types.ts";
+import { embedTokens, fastLogits, runGemma } from "./gemma.ts";
+import { KvCache } from "./kv_cache.ts";
+import type { ParameterStore } from "./parameters.ts";
+import { makeRope } from "./rope.ts";
+import {
+  decodeMask,
+  layOut,
+  positionIds,
+  type PrefixIds,
+  prefixLmMask,
+  type SequenceLayout,
+  textIds,
+} from "./sequence.ts";
+import { encodeImages } from "./siglip.ts";
+import { valueOf } from "./value_head.ts";
+import { type PolicyVariant, tokensPerImage } from "./variants.ts";
+
+/** Weights and sizes of an actor-critic. */
+export interface Network {
+  /** Sizes. */
+  readonly variant: PolicyVariant;
+  /** SigLIP and Gemma. */
+  readonly backbone: ParameterStore;
+  /** The critic. */
+  readonly valueHead: ParameterStore;
+  /** Number of FAST tokens. */
+  readonly fastVocab: number;
+  /** What the critic reads: the prompt's last hidden state, or the mean over action tokens. */
+  readonly valueInput: "observation" | "chunk";
+  /** Most action tokens that the `chunk` critic reads. */
+  readonly maxValueSteps: number;
+}
+
+/** What the network is shown: pictures and prompts of a batch. */
+export interface NetworkInput {
+  /** `[B · cameras]` pictures, the cameras of one row together in the order of CAMERA_NAMES. */
+  readonly images: readonly RgbImage[];
+  /** Prompts. */
+  readonly ids: PrefixIds;
+}
+
+/** Pictures as the encoder wants them: `[n, size, size, 3]` in [−1, 1]. */
+export function imageTensor(images: readonly RgbImage[], size: number): tf.Tensor4D {
+  const pixels = size * size * 3;
+  const data = new Float32Array(images.length * pixels);
+  images.forEach((image, i) => {
+    if (image.width !== size || image.height !== size) {
+      throw new RangeError(
+        `The policy sees ${size}×${size} pictures, this one is ${image.width}×${image.height}`,
+      );
+    }
+    for (let j = 0, at = i * pixels; j < pixels; j++) data[at + j] = image.data[j] / 127.5 - 1;
+  });
+  return tf.tensor4d(data, [images.length, size, size, 3]);
+}
+
+/** Image tokens of each row, all cameras in order: `[B, I, D]`. */
+function imageTokens(net: Network, input: NetworkInput): tf.Tensor3D {
+  const { siglip, gemma } = net.variant;
+  const pictures = imageTensor(input.images, siglip.imageSize);
+  const tokens = encodeImages(net.backbone, siglip, pictures);
+  return tf.reshape(tokens, [input.ids.prompts.length, -1, gemma.width]) as tf.Tensor3D;
+}
+
+function layoutOf(net: Network, input: NetworkInput, fedTokens: number): SequenceLayout {
+  const perRow = tokensPerImage(net.variant.siglip) * CAMERA_NAMES.length;
+  return layOut(perRow, input.ids, fedTokens);
+}
+
+/** Language id of a FAST token. */
+function languageId(net: Network, fastId: number): number {
+  return net.variant.gemma.vocab - 1 - net.variant.fastSkipTokens - fastId;
+}
+
+/** Embed everything, `[B, T, D]`, with rotations and mask. */
+function embedSequence(
+  net: Network,
+  input: NetworkInput,
+  layout: SequenceLayout,
+  fed: readonly ArrayLike<number>[],
+) {
+  const { gemma, decodePositions } = net.variant;
+  const { batch, length, imageTokens: I } = layout;
+  const text = tf.tensor2d(textIds(layout, input.ids, fed), [batch, length - I], "int32");
+  const x = tf.concat([imageTokens(net, input), embedTokens(net.backbone, gemma, text)], 1);
+  const mask = prefixLmMask(layout);
+  return {
+    x: x as tf.Tensor3D,
+    rope: makeRope(positionIds(layout, decodePositions), [batch, length], gemma.headDim),
+    mask: tf.tensor4d(mask.data, [mask.rows, length, 1, length]),
+  };
+}
+
+/** Outcome of {@link forward}. */
+export interface ForwardOutput {
+  /** `[B, S, fastVocab]`: logits from which token s of each chunk is predicted. */
+  readonly logits: tf.Tensor3D;
+  /** `[B]`. */
+  readonly value: tf.Tensor1D;
+  /** Hidden states from the last prompt token on, `[B, 1 + G + S − 1, D]`. */
+  readonly hidden: tf.Tensor3D;
+}
+
+/**
+ * The differentiable pass: logits of every token of given chunks, and the value.
+ * @param tokens FAST ids of each row, `[S_b]`; S is the longest.
+ */
+export function forward(
+  net: Network,
+  input: NetworkInput,
+  tokens: readonly Int32Array[],
+): ForwardOutput {
+  const steps = Math.max(1, ...tokens.map((t) => t.length));
+  const layout = layoutOf(net, input, steps - 1);
+  const fed = tokens.map((row) => Array.from(row.slice(0, steps - 1), (t) => languageId(net, t)));
+  const hidden = runGemma(net.backbone, net.variant.gemma, {
+    ...embedSequence(net, input, layout, fed),
+    // Read from the last prompt token on: the critic's, then those that predict action tokens.
+    readFrom: layout.imageTokens + layout.promptTokens - 1,
+  });
+  const predicting = tf.slice(hidden, [0, layout.forcedTokens, 0], [-1, steps, -1]) as tf.Tensor3D;
+  const { gemma, fastSkipTokens } = net.variant;
+  return {
+    logits: fastLogits(net.backbone, gemma, predicting, net.fastVocab, fastSkipTokens),
+    value: criticOf(net, hidden, predicting, tokens.map((t) => t.length)),
+    hidden,
+  };
+}
+
+/** The critic's value from hidden states: of the last prompt token, or the mean over a chunk's. */
+function criticOf(
+  net: Network,
+  hidden: tf.Tensor3D,
+  predicting: tf.Tensor3D,
+  lengths: readonly number[],
+): tf.Tensor1D {
+  if (net.valueInput === "observation") {
+    return valueOf(net.valueHead, tf.squeeze(tf.slice(hidden, [0, 0, 0], [-1, 1, -1]), [1]));
+  }
+  const [batch, steps] = predicting.shape;
+  const weights = new Float32Array(batch * steps);
+  lengths.forEach((length, row) => {
+    const used = Math.min(length, net.maxValueSteps);
+    weights.fill(1 / used, row * steps, row * steps + used);
+  });
+  const mean = tf.sum(tf.mul(predicting, tf.tensor3d(weights, [batch, steps, 1])), 1);
+  return valueOf(net.valueHead, mean);
+}
+
+/**
+ * Logits over the whole language vocabulary for the words behind the prompt: what imitation learns.
+ * @param postfix Language ids of each row behind the prompt (`Action: `, FAST tokens, `|`, EOS).
+ * @returns `[B, T, V]` where T is the longest postfix: row t predicts postfix token t.
+ */
+export function postfixLogits(
+  net: Network,
+  input: NetworkInput,
+  postfix: readonly Int32Array[],
+): tf.Tensor3D {
+  const steps = Math.max(...postfix.map((p) => p.length));
+  const unforced = { ...input, ids: { ...input.ids, forced: new Int32Array(0) } };
+  const layout = layoutOf(net, unforced, steps - 1);
+  const fed = postfix.map((row) => Array.from(row.slice(0, steps - 1)));
+  const natural = { ...net, variant: { ...net.variant, decodePositions: "natural" as const } };
+  const hidden = runGemma(net.backbone, net.variant.gemma, {
+    ...embedSequence(natural, unforced, layout, fed),
+    readFrom: layout.imageTokens + layout.promptTokens - 1,
+  });
+  const [batch, , width] = hidden.shape;
+  const embedding = net.backbone.get("PaliGemma/llm/embedder/input_embedding") as tf.Tensor2D;
+  const logits = tf.matMul(tf.reshape(hidden, [-1, width]), embedding, false, true);
+  return tf.reshape(logits, [batch, steps, -1]) as tf.Tensor3D;
+}
+
+/** A batch in the middle of being decoded. Owner of its cache. */
+export interface Decoding extends Disposable {
+  /** `[B, fastVocab]`, row-major: logits of the next token. */
+  readonly logits: Float32Array;
+  /** `[B]`: the observation critic's values (absent for the `chunk` critic until {@link finish}). */
+  readonly values: Float32Array;
+  /** Feed one FAST token a row and compute the next logits. */
+  feed(tokens: ArrayLike<number>): Promise<void>;
+  /** Values of the `chunk` critic, given how many tokens each row has. */
+  finish(lengths: readonly number[]): Promise<Float32Array>;
+}
+
+/**
+ * Run the prefix once and keep its keys and values.
+ * @param maxTokens Most FAST tokens that will be decoded.
+ */
+export async function startDecoding(
+  net: Network,
+  input: NetworkInput,
+  maxTokens: number,
+): Promise<Decoding> {
+  const { gemma, fastSkipTokens, decodePositions } = net.variant;
+  const layout = layoutOf(net, input, 0);
+  const capacity = layout.length + Math.max(0, maxTokens - 1);
+  const full = layoutOf(net, input, capacity - layout.length);
+  const positions = positionIds(full, decodePositions);
+  const batch = layout.batch;
+
+  let cache: KvCache | undefined;
+  const { first, values } = tf.tidy(() => {
+    const keys: tf.Tensor3D[] = [];
+    const valuesOfLayers: tf.Tensor3D[] = [];
+    const hidden = runGemma(net.backbone, gemma, {
+      ...embedSequence(net, input, layout, []),
+      readFrom: layout.imageTokens + layout.promptTokens - 1,
+      remember: (layer, k, v) => {
+        keys[layer] = k;
+        valuesOfLayers[layer] = v;
+        return [k, v];
+      },
+    });
+    const last = tf.slice(hidden, [0, layout.forcedTokens, 0], [-1, 1, -1]) as tf.Tensor3D;
+    const value = net.valueInput === "observation"
+      ? criticOf(net, hidden, last, [])
+      : tf.zeros([batch]) as tf.Tensor1D;
+    cache = new KvCache(keys, valuesOfLayers, capacity);
+    return { first: last, values: value };
+  });
+  const memory = cache!;
+
+  const predicting: tf.Tensor3D[] = [first];
+  let logits = new Float32Array(0);
+  const readLogits = async (hidden: tf.Tensor3D) => {
+    const tensor = tf.tidy(() =>
+      fastLogits(net.backbone, gemma, hidden, net.fastVocab, fastSkipTokens)
+    );
+    logits = await tensor.data<"float32">() as Float32Array<ArrayBuffer>;
+    tensor.dispose();
+  };
+  await readLogits(first);
+  const observationValues = await values.data<"float32">();
+  values.dispose();
+
+  return {
+    get logits() {
+      return logits;
+    },
+    values: observationValues,
+    async feed(tokens) {
+      const at = memory.length;
+      const hidden = tf.tidy(() => {
+        const ids = Int32Array.from(tokens, (t) => languageId(net, t));
+        const here = Float32Array.from({ length: batch }, (_, row) => positions[row * capacity + at]);
+        const mask = decodeMask(layout, at + 1, capacity);
+        return runGemma(net.backbone, gemma, {
+          x: embedTokens(net.backbone, gemma, tf.tensor2d(ids, [batch, 1], "int32")),
+          rope: makeRope(here, [batch, 1], gemma.headDim),
+          mask: tf.tensor4d(mask, [batch, 1, 1, capacity]),
+          remember: (layer, k, v) => memory.append(layer, k, v),
+        });
+      });
+      memory.advance();
+      await readLogits(hidden);
+      if (net.valueInput === "chunk") predicting.push(hidden);
+      else hidden.dispose();
+    },
+    async finish(lengths) {
+      const tensor = tf.tidy(() => {
+        const all = tf.concat(predicting, 1) as tf.Tensor3D;
+        return criticOf(net, all, all, lengths);
+      });
+      const out = await tensor.data<"float32">();
+      tensor.dispose();
+      return out;
+    },
+    [Symbol.dispose]() {
+      memory[Symbol.dispose]();
+      tf.dispose(predicting);
+    },
+  };
+}

@@ -1,0 +1,127 @@
+/**
+ * The sizes a π0-FAST policy comes in. One implementation serves them all.
+ *
+ * Sizes of `gemma_2b` and SigLIP So400m/14 are those of openpi (`src/openpi/models/gemma_fast.py`,
+ * `siglip.py`). `tiny` has the same architecture, small enough to train on two CPU cores.
+ *
+ * @module
+ */
+
+/** The image encoder's sizes. */
+export interface SiglipSize {
+  /** Side of the square input picture in pixels; a multiple of `patch`. */
+  readonly imageSize: number;
+  /** Side of a square patch in pixels. */
+  readonly patch: number;
+  /** D: model width. */
+  readonly width: number;
+  /** L: number of transformer blocks. */
+  readonly depth: number;
+  /** F: width of the MLP. */
+  readonly mlpDim: number;
+  /** N: attention heads. */
+  readonly heads: number;
+}
+
+/** Low-rank adapters on attention and MLP of the language model. */
+export interface LoraSize {
+  /** Rank of each adapter. */
+  readonly rank: number;
+  /** The adapter's output is multiplied by alpha / rank. */
+  readonly alpha: number;
+}
+
+/** The language model's sizes. */
+export interface GemmaSize {
+  /** D: model width. */
+  readonly width: number;
+  /** L: number of transformer blocks. */
+  readonly depth: number;
+  /** F: width of the gated MLP. */
+  readonly mlpDim: number;
+  /** N: query heads; there is one key/value head. */
+  readonly heads: number;
+  /** K: width of a head. */
+  readonly headDim: number;
+  /** V: language vocabulary. */
+  readonly vocab: number;
+  /** Adapters, if the variant has them. */
+  readonly lora?: LoraSize;
+}
+
+/** A whole policy's sizes. */
+export interface PolicyVariant {
+  /** Name in the table. */
+  readonly name: string;
+  /** Image encoder. */
+  readonly siglip: SiglipSize;
+  /** Language model. */
+  readonly gemma: GemmaSize;
+  /** Highest language ids that are left free of FAST tokens (128 in openpi: PaliGemma's last ids). */
+  readonly fastSkipTokens: number;
+  /**
+   * Position of the token fed at decode step s: `natural` is prefix length + s; `openpi` is one more,
+   * as openpi's sampler has it (openpi issue 705).
+   */
+  readonly decodePositions: "natural" | "openpi";
+}
+
+const SO400M: SiglipSize = {
+  imageSize: 224,
+  patch: 14,
+  width: 1152,
+  depth: 27,
+  mlpDim: 4304,
+  heads: 16,
+};
+
+const GEMMA_2B: GemmaSize = {
+  width: 2048,
+  depth: 18,
+  mlpDim: 16384,
+  heads: 8,
+  headDim: 256,
+  vocab: 257152,
+};
+
+/** Every variant by name. */
+export const VARIANTS = {
+  tiny: {
+    name: "tiny",
+    siglip: { imageSize: 56, patch: 14, width: 64, depth: 2, mlpDim: 192, heads: 4 },
+    gemma: { width: 64, depth: 3, mlpDim: 192, heads: 4, headDim: 16, vocab: 640 },
+    fastSkipTokens: 8,
+    decodePositions: "natural",
+  },
+  gemma_2b: {
+    name: "gemma_2b",
+    siglip: SO400M,
+    gemma: GEMMA_2B,
+    fastSkipTokens: 128,
+    decodePositions: "openpi",
+  },
+  gemma_2b_lora: {
+    name: "gemma_2b_lora",
+    siglip: SO400M,
+    gemma: { ...GEMMA_2B, lora: { rank: 16, alpha: 16 } },
+    fastSkipTokens: 128,
+    decodePositions: "openpi",
+  },
+} as const satisfies Record<string, PolicyVariant>;
+
+/** Name of a variant in {@link VARIANTS}. */
+export type VariantName = keyof typeof VARIANTS;
+
+/** Image tokens that one camera contributes: (imageSize / patch)². */
+export function tokensPerImage(siglip: SiglipSize): number {
+  return (siglip.imageSize / siglip.patch) ** 2;
+}
+
+/** RMSNorm's epsilon in Gemma, LayerNorm's in SigLIP. */
+export const NORM_EPSILON = 1e-6;
+
+/** Longest wavelength of the rotary position embedding. */
+export const ROPE_MAX_WAVELENGTH = 10_000;
+
+/** What a masked logit becomes: the value that openpi uses, far below any real logit. */
+export const MASKED_LOGIT = -2.3819763e38;

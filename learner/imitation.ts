@@ -1,0 +1,93 @@
+/**
+ * Imitation: next-token cross-entropy on demonstrated chunks, as openpi trains π0-FAST.
+ * @module
+ */
+
+import * as tf from "@tensorflow/tfjs";
+import { ActorCritic } from "../common/policy/actor_critic.ts";
+import { postfixLogits } from "../common/policy/network.ts";
+import { buildPostfix } from "../common/tokenizer/prompt.ts";
+import type { Observation } from "../common/types.ts";
+import { clippedGradients } from "./ppo/gradients.ts";
+
+/** One tokenised example. */
+export interface ImitationExample {
+  /** What the policy sees. */
+  readonly observation: Observation;
+  /** FAST ids of the demonstrated chunk. */
+  readonly tokens: Int32Array;
+}
+
+/**
+ * Cross-entropy of the postfix (`Action: `, FAST tokens, `|`, EOS), in nats a token: the mean over
+ * all postfix tokens of the batch. Call inside a gradient function or `tf.tidy`.
+ */
+export function imitationLoss(
+  policy: ActorCritic,
+  examples: readonly ImitationExample[],
+): tf.Scalar {
+  const { network, assets } = policy;
+  const { gemma, fastSkipTokens } = network.variant;
+  const mapping = { vocabSize: gemma.vocab, fastSkipTokens, fastVocabSize: network.fastVocab };
+  const postfix = examples.map((e) => buildPostfix(assets.language, e.tokens, mapping));
+  const input = policy.prepareInput(examples.map((e) => e.observation));
+  const logProbs = tf.logSoftmax(postfixLogits(network, input, postfix));
+  const [batch, steps, vocab] = logProbs.shape as [number, number, number];
+  const target = new Float32Array(batch * steps * vocab);
+  let count = 0;
+  postfix.forEach((row, b) => {
+    row.forEach((id, s) => (target[(b * steps + s) * vocab + id] = 1));
+    count += row.length;
+  });
+  const picked = tf.sum(tf.mul(logProbs, tf.tensor3d(target, [batch, steps, vocab])));
+  return tf.div(tf.neg(picked), count) as tf.Scalar;
+}
+
+/** How to train. */
+export interface ImitationOptions {
+  /** Gradient steps. */
+  readonly steps: number;
+  /** Examples a step. */
+  readonly batchSize: number;
+  /** Peak step size; it warms up over the first 5 % and decays to a tenth as a cosine. */
+  readonly learningRate: number;
+  /** Independent uniform numbers in [0, 1). */
+  readonly random: () => number;
+  /** Called after each step with the loss in nats a token. */
+  readonly onStep?: (step: number, loss: number) => void;
+}
+
+/** Train a policy's backbone on examples. */
+export async function trainImitation(
+  policy: ActorCritic,
+  examples: readonly ImitationExample[],
+  options: ImitationOptions,
+): Promise<void> {
+  const { steps, batchSize, random } = options;
+  const variables = policy.network.backbone.select(() => true);
+  const optimizer = tf.train.adam(options.learningRate, 0.9, 0.95, 1e-8);
+  for (let step = 0; step < steps; step++) {
+    const batch = Array.from(
+      { length: batchSize },
+      () => examples[Math.floor(random() * examples.length)],
+    );
+    (optimizer as unknown as { learningRate: number }).learningRate = options.learningRate *
+      schedule(step / steps);
+    const { loss, gradients } = await clippedGradients(
+      () => imitationLoss(policy, batch),
+      variables,
+      1,
+    );
+    optimizer.applyGradients(gradients);
+    tf.dispose(gradients);
+    options.onStep?.(step, loss);
+  }
+  optimizer.dispose();
+}
+
+/** Warm-up over 5 %, then a cosine from 1 to 0.1. */
+function schedule(progress: number): number {
+  const warmup = 0.05;
+  if (progress < warmup) return (progress + 1e-3) / warmup;
+  return 0.1 + 0.45 * (1 + Math.cos(Math.PI * (progress - warmup) / (1 - warmup)));
+}
