@@ -21,11 +21,8 @@ import { normal, type RandomSource } from "./random.ts";
 /** Speed of the fastest joint at pace 1, in rad/s. */
 const MAX_SPEED_RAD_S = 1.6;
 
-/** How fast that speed is built up at pace 1, in rad/s². */
-const ACCELERATION_RAD_S2 = 8;
-
-/** Towards the goal the speed falls with the remaining distance: speed = this × distance, in 1/s. */
-const APPROACH_RATE_HZ = 8;
+/** How fast that speed is built up and taken away at pace 1, in rad/s². */
+const ACCELERATION_RAD_S2 = 6;
 
 /**
  * Moves the joints of some arms along straight lines in joint space, all joints of an arm arriving
@@ -144,14 +141,16 @@ export class JointMotion {
       this.#speedRadS[at] = 0;
       return;
     }
+    const acceleration = this.#speed * this.#speed * ACCELERATION_RAD_S2;
     const speed = Math.min(
-      this.#speedRadS[at] + this.#speed * ACCELERATION_RAD_S2 / CONTROL_RATE_HZ,
+      this.#speedRadS[at] + acceleration / CONTROL_RATE_HZ,
       this.#speed * MAX_SPEED_RAD_S,
-      this.#speed * APPROACH_RATE_HZ * left,
+      // The speed from which constant braking stops at the goal.
+      Math.sqrt(2 * acceleration * left),
     );
     this.#speedRadS[at] = speed;
-    // The last milliradian is jumped, or the approach would never end.
-    const share = left < 1e-3 ? 1 : Math.min(1, speed / CONTROL_RATE_HZ / left);
+    // The last two milliradians are jumped: braking in whole steps would only creep up to the goal.
+    const share = left < 2e-3 ? 1 : Math.min(1, speed / CONTROL_RATE_HZ / left);
     for (let i = from; i < from + JOINTS_PER_ARM; i++) {
       this.#path[i] += share * (this.#goal[i] - this.#path[i]);
     }

@@ -70,10 +70,7 @@ const COLOUR = {
 export function sceneXml(task: TaskName): string {
   return `<mujoco model="tendon_aloha">
   <compiler angle="radian" autolimits="true"/>
-  <option timestep="${TIME_STEP_S}" integrator="implicitfast" cone="elliptic" impratio="10"
-    iterations="20" ls_iterations="10">
-    <flag eulerdamp="disable" energy="disable"/>
-  </option>
+  <option timestep="${TIME_STEP_S}" integrator="implicitfast" cone="elliptic" impratio="10"/>
   <size memory="1M"/>
   <worldbody>
     <geom name="floor" type="plane" pos="0 0 -0.75" size="0 0 1" rgba="${COLOUR.floor}"
