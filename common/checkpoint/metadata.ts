@@ -125,10 +125,11 @@ const training: z.ZodType<TrainingMetadata> = z.strictObject({
   config: z.record(z.string(), json),
 });
 
-/** A path below the checkpoint's folder, in the same spelling on every platform. */
-const relativePath = z.string().refine(isSafeRelativePath, {
-  error: "must be a path below the checkpoint's folder",
-});
+/** Paths are spelled alike on every platform and never leave the checkpoint's folder. */
+const files = z.record(z.string(), count).refine(
+  (sizes) => Object.keys(sizes).every(isSafeRelativePath),
+  { error: "every path must stay below the checkpoint's folder" },
+);
 
 const metadataSchema: z.ZodType<CheckpointMetadata> = z.strictObject({
   formatVersion: z.literal(FORMAT_VERSION),
@@ -141,7 +142,7 @@ const metadataSchema: z.ZodType<CheckpointMetadata> = z.strictObject({
   createdAt: z.iso.datetime(),
   command: z.string(),
   notes: z.array(z.string()),
-  files: z.record(relativePath, count),
+  files,
 });
 
 /**
@@ -194,7 +195,7 @@ export function parseMetadata(text: string, path: string): CheckpointMetadata {
       { cause },
     );
   }
-  const version = z.looseObject({ formatVersion: z.unknown() }).safeParse(value);
+  const version = z.looseObject({ formatVersion: z.unknown().optional() }).safeParse(value);
   if (version.success && version.data.formatVersion !== FORMAT_VERSION) {
     const found = JSON.stringify(version.data.formatVersion) ?? "none";
     throw new CheckpointError(

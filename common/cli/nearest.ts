@@ -41,6 +41,6 @@ export function nearest(name: string, candidates: readonly string[]): string | u
       : editDistance(lower, candidate);
     if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
   }
-  const allowed = Math.max(1, Math.floor(Math.max(name.length, best?.length ?? 0) / 3));
+  const allowed = Math.ceil(Math.max(name.length, best?.length ?? 0) / 3);
   return bestDistance <= allowed ? best : undefined;
 }

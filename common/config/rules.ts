@@ -4,24 +4,13 @@
  * @module
  */
 
+import { isLoopback } from "../http/loopback.ts";
 import type { Config, ConfigField } from "./config.ts";
 import { describeRange } from "./field_spec.ts";
 import { checkFields, type FieldProblem } from "./schema.ts";
 
 /** Writes a field's name as the reader knows it, such as `--batch-size` for a command line. */
 export type FieldSpelling = (field: string) => string;
-
-/** Hosts that only programs of the same machine can reach. */
-const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|::1|\[::1\])$/;
-
-/**
- * Whether a server bound to this address is out of reach of other machines.
- *
- * @param host An address or host name.
- */
-export function isLoopback(host: string): boolean {
-  return LOOPBACK.test(host);
-}
 
 interface Rule {
   readonly holds: (config: Config) => boolean;
