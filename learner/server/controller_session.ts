@@ -1,0 +1,229 @@
+/**
+ * One controller's connection: hello, then experience in and weights out.
+ *
+ * Weights are flow-controlled by the controller's `weights_received`: at most one version is on its
+ * way, and the next one sent is the newest at that moment, so a slow controller skips versions
+ * instead of filling this side's memory.
+ *
+ * @module
+ */
+import type { Logger } from "../../common/types.ts";
+import { decodeFrame, encodeFrame } from "../../common/wire/frames.ts";
+import type {
+  HelloMessage,
+  Message,
+  Signature,
+  TransitionsMessage,
+} from "../../common/wire/messages.ts";
+import { CLOSE_CODES } from "../../common/wire/protocol.ts";
+import { refusalOf } from "../../common/wire/signature.ts";
+import { WireError } from "../../common/wire/wire_error.ts";
+import type { Intake } from "./dedup.ts";
+
+/** The part of a WebSocket that a session needs. */
+export interface SessionSocket {
+  /** Send one frame; silently nothing once the socket is closed. */
+  send(frame: Uint8Array<ArrayBuffer>): void;
+  /** Close with a code of CLOSE_CODES. */
+  close(code: number): void;
+}
+
+/** Weights ready to send. */
+export interface EncodedWeights {
+  /** Policy version. */
+  readonly version: number;
+  /** Their frames in order. */
+  readonly frames: readonly Uint8Array<ArrayBuffer>[];
+}
+
+/** Counts what comes in. */
+export interface IntakeMetrics {
+  /** Chunks accepted for training. */
+  accepted(chunks: number): void;
+  /** Copies dropped. */
+  duplicates(chunks: number): void;
+  /** Frames or transitions that were not valid. */
+  malformed(items: number): void;
+}
+
+/** What all sessions of a server share. */
+export interface SessionHost {
+  /** What a controller's signature must equal. */
+  readonly signature: Signature;
+  /** Told to controllers. */
+  readonly runName: string;
+  /** Cap of a frame in bytes. */
+  readonly maxFrameBytes: number;
+  /** The newest weights. */
+  weights(): EncodedWeights;
+  /** Whether controllers are asked to wait. */
+  isBusy(): boolean;
+  /** Take a session among the controllers, or say in a sentence why there is no room. */
+  admit(session: ControllerSession): string | null;
+  /** Takes valid transitions. */
+  readonly intake: Intake;
+  /** Counts what comes in. */
+  readonly metrics: IntakeMetrics;
+  /** Takes lines for people. */
+  readonly logger: Logger;
+}
+
+/** One controller's connection. */
+export class ControllerSession {
+  readonly #socket: SessionSocket;
+  readonly #host: SessionHost;
+  #controllerId: string | null = null;
+  #sentVersion: number | null = null;
+  #heldVersion: number | null = null;
+  #accepted = 0;
+  #isClosed = false;
+
+  /**
+   * A connection that has yet to say hello.
+   * @param socket Its socket.
+   * @param host What it shares with others.
+   */
+  constructor(socket: SessionSocket, host: SessionHost) {
+    this.#socket = socket;
+    this.#host = host;
+  }
+
+  /** Who this is; null before the hello. */
+  get controllerId(): string | null {
+    return this.#controllerId;
+  }
+
+  /** Version of the weights that the controller holds completely; null before the first. */
+  get heldVersion(): number | null {
+    return this.#heldVersion;
+  }
+
+  /** Chunks accepted over this connection. */
+  get acceptedChunks(): number {
+    return this.#accepted;
+  }
+
+  /**
+   * Take what the socket received. Never throws: what cannot be used is answered with a sentence.
+   * @param data The event's data; only binary frames are valid.
+   */
+  receive(data: unknown): void {
+    // What comes after our close is not acknowledged, so the controller sends it again.
+    if (this.#isClosed) return;
+    try {
+      if (!(data instanceof ArrayBuffer)) {
+        throw new WireError("malformed", "Cannot read frame: it is text, frames are binary");
+      }
+      const { maxFrameBytes } = this.#host;
+      this.#take(decodeFrame(new Uint8Array(data), { maxFrameBytes }));
+    } catch (error) {
+      if (error instanceof WireError) {
+        this.#host.metrics.malformed(1);
+        this.#fail(error.message, error.code === "oversize" ? "oversize" : "malformed");
+      } else {
+        this.#host.logger.error(`Cannot take transitions from ${this.#name()}: ${error}`);
+        // Not acknowledged, so the controller sends them again over its next connection.
+        this.#fail("The learner failed to take the transitions", "learnerFailed");
+      }
+    }
+  }
+
+  /** Close because no hello came in time. */
+  expireHello(): void {
+    if (this.#controllerId === null) this.#fail("No hello came in time", "noHello");
+  }
+
+  /** Send the newest weights unless a version is still on its way or this one was sent. */
+  offerWeights(): void {
+    const { version, frames } = this.#host.weights();
+    if (this.#controllerId === null || this.#sentVersion === version) return;
+    if (this.#sentVersion !== this.#heldVersion) return;
+    this.#sentVersion = version;
+    for (const frame of frames) this.#socket.send(frame);
+  }
+
+  /**
+   * Say something short.
+   * @param message What to say.
+   */
+  say(message: Message): void {
+    this.#socket.send(encodeFrame(message));
+  }
+
+  /**
+   * Close the connection.
+   * @param reason Which close code.
+   */
+  close(reason: keyof typeof CLOSE_CODES): void {
+    this.#isClosed = true;
+    this.#socket.close(CLOSE_CODES[reason]);
+  }
+
+  #take(message: Message): void {
+    if (this.#controllerId === null) {
+      if (message.type === "hello") return this.#greet(message);
+      return this.#fail(`Expected a hello first, got ${message.type}`, "noHello");
+    }
+    switch (message.type) {
+      case "transitions":
+        return this.#takeTransitions(this.#controllerId, message);
+      case "weights_received":
+        this.#heldVersion = message.version;
+        return this.offerWeights();
+      case "error":
+        return this.#host.logger.warn(`Controller ${this.#name()} says: ${message.sentence}`);
+      default:
+        throw new WireError("malformed", `A controller may not send ${message.type} here`);
+    }
+  }
+
+  #greet(hello: HelloMessage): void {
+    const mismatch = refusalOf(hello, this.#host.signature);
+    if (mismatch !== null) return this.#refuse(hello.controllerId, mismatch, false);
+    this.#controllerId = hello.controllerId;
+    const full = this.#host.admit(this);
+    if (full !== null) {
+      this.#controllerId = null;
+      return this.#refuse(hello.controllerId, full, true);
+    }
+    const { version } = this.#host.weights();
+    this.say({ type: "welcome", policyVersion: version, runName: this.#host.runName });
+    if (this.#host.isBusy()) this.say({ type: "busy" });
+    this.#host.logger.info(`Controller ${this.#name()} connected`);
+    this.offerWeights();
+  }
+
+  #takeTransitions(controllerId: string, message: TransitionsMessage): void {
+    const { intake, metrics, logger } = this.#host;
+    const { refused = [], transitions } = message;
+    const { acceptedIds, duplicateIds } = intake(controllerId, transitions);
+    this.#accepted += acceptedIds.length;
+    metrics.accepted(acceptedIds.length);
+    metrics.duplicates(duplicateIds.length);
+    metrics.malformed(refused.length);
+    const refusedIds = refused.flatMap(({ chunkId }) => chunkId ?? []);
+    this.say({ type: "ack", chunkIds: acceptedIds, duplicateIds, refusedIds });
+    if (refused.length > 0) {
+      const [{ sentence }] = refused;
+      logger.warn(`Refused ${refused.length} transitions of ${this.#name()}: ${sentence}`);
+      this.say({ type: "error", sentence });
+    }
+  }
+
+  #refuse(controllerId: string, sentence: string, canRetry: boolean): void {
+    this.#host.logger.warn(`Refused controller ${JSON.stringify(controllerId)}: ${sentence}`);
+    this.say({ type: "refuse", sentence, canRetry });
+    this.close(canRetry ? "full" : "refused");
+  }
+
+  #fail(sentence: string, reason: keyof typeof CLOSE_CODES): void {
+    this.#host.logger.warn(`Closing the connection of ${this.#name()}: ${sentence}`);
+    this.say({ type: "error", sentence });
+    this.close(reason);
+  }
+
+  // Ids come from outside: quoted, so that they cannot forge a line of the log.
+  #name(): string {
+    return this.#controllerId === null ? "an unknown peer" : JSON.stringify(this.#controllerId);
+  }
+}
