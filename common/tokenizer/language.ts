@@ -17,8 +17,9 @@ export interface LanguageTokenizer {
   readonly eosId: number;
   /**
    * Encode text without adding special tokens.
-   * @param text Any text.
+   * @param text Any text. The names of special tokens in it, such as `<eos>`, become their ids.
    * @returns Ids.
+   * @throws {RangeError} If a word is not in the vocabulary and there is no unknown token.
    */
   encode(text: string): Int32Array;
   /** SHA-256 of what decides the ids, 64 hexadecimal digits. */
@@ -84,7 +85,7 @@ export async function saveLanguageFiles(dir: string, files: LanguageFiles): Prom
 export function createLanguageTokenizer(files: LanguageFiles, source: string): LanguageTokenizer {
   let tokenizer: Tokenizer;
   try {
-    tokenizer = new Tokenizer(files.tokenizer, files.config);
+    tokenizer = new Tokenizer(files.tokenizer, withUnknownToken(files));
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new SyntaxError(
@@ -121,6 +122,15 @@ export function createLanguageTokenizer(files: LanguageFiles, source: string): L
       return fingerprint;
     },
   };
+}
+
+/** The library looks for WordLevel's unknown token in the configuration, its place is the model. */
+function withUnknownToken({ tokenizer, config }: LanguageFiles): Record<string, unknown> {
+  const { model } = tokenizer;
+  if (config.unk_token !== undefined || typeof model !== "object" || model === null) return config;
+  return "unk_token" in model && typeof model.unk_token === "string"
+    ? { ...config, unk_token: model.unk_token }
+    : config;
 }
 
 function specialId(

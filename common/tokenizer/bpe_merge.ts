@@ -1,0 +1,152 @@
+/**
+ * Applies BPE merges to one word: the lowest rank first, the leftmost on ties.
+ *
+ * A FAST chunk is often a single word of a few hundred symbols, for which searching the lowest
+ * rank anew after every merge is quadratic. Here a heap holds the candidates and a linked list
+ * the symbols, and ranks lie in one flat hash table.
+ *
+ * @module
+ */
+
+import type { Merge } from "./bpe_train.ts";
+
+/** Heap keys are `rank · POSITION_BASE + position`: a word has fewer symbols than this. */
+const POSITION_BASE = 2 ** 22;
+
+/** The merges of a vocabulary, ready to be applied. Immutable. */
+export class BpeMerger {
+  readonly #ranks: PairTable;
+  readonly #mergedIds: Int32Array;
+
+  /**
+   * Index merges by their pair.
+   *
+   * @param merges Pairs of ids by rank.
+   * @param mergedIds What each merge gives, by rank.
+   */
+  constructor(merges: readonly Merge[], mergedIds: ArrayLike<number>) {
+    this.#ranks = new PairTable(merges.length);
+    merges.forEach(([left, right], rank) => this.#ranks.set(left, right, rank));
+    this.#mergedIds = Int32Array.from(mergedIds);
+  }
+
+  /**
+   * Merge the symbols of one word.
+   *
+   * @param symbols Ids before any merge; overwritten.
+   * @param out Receives the ids after all merges.
+   */
+  merge(symbols: number[], out: number[]): void {
+    const count = symbols.length;
+    const next = new Int32Array(count);
+    const previous = new Int32Array(count);
+    const heap = new NumberHeap(count);
+    const enqueue = (at: number) => {
+      const rank = this.#ranks.get(symbols[at], symbols[next[at]]);
+      if (rank >= 0) heap.push(rank * POSITION_BASE + at);
+    };
+    for (let i = 0; i < count; i++) {
+      next[i] = i + 1;
+      previous[i] = i - 1;
+      if (i + 1 < count) enqueue(i);
+    }
+    for (let key = heap.pop(); key >= 0; key = heap.pop()) {
+      const rank = Math.floor(key / POSITION_BASE);
+      const at = key - rank * POSITION_BASE;
+      const right = next[at];
+      // An entry is stale once either of its two symbols took part in another merge.
+      if (symbols[at] < 0 || right >= count) continue;
+      if (this.#ranks.get(symbols[at], symbols[right]) !== rank) continue;
+      symbols[at] = this.#mergedIds[rank];
+      symbols[right] = -1;
+      next[at] = next[right];
+      if (next[at] < count) {
+        previous[next[at]] = at;
+        enqueue(at);
+      }
+      if (previous[at] >= 0) enqueue(previous[at]);
+    }
+    for (const id of symbols) if (id >= 0) out.push(id);
+  }
+}
+
+/** Ranks by pair of ids: open addressing, at most half full. */
+class PairTable {
+  readonly #mask: number;
+  readonly #lefts: Int32Array;
+  readonly #rights: Int32Array;
+  readonly #ranks: Int32Array;
+
+  constructor(count: number) {
+    let size = 16;
+    while (size < 2 * count) size *= 2;
+    this.#mask = size - 1;
+    this.#lefts = new Int32Array(size).fill(-1);
+    this.#rights = new Int32Array(size);
+    this.#ranks = new Int32Array(size);
+  }
+
+  set(left: number, right: number, rank: number): void {
+    const slot = this.#slot(left, right);
+    this.#lefts[slot] = left;
+    this.#rights[slot] = right;
+    this.#ranks[slot] = rank;
+  }
+
+  /** The pair's rank, or −1. */
+  get(left: number, right: number): number {
+    const slot = this.#slot(left, right);
+    return this.#lefts[slot] < 0 ? -1 : this.#ranks[slot];
+  }
+
+  #slot(left: number, right: number): number {
+    let slot = (Math.imul(left, 0x9e3779b1) ^ Math.imul(right, 0x85ebca6b)) >>> 7 & this.#mask;
+    while (this.#lefts[slot] >= 0 && (this.#lefts[slot] !== left || this.#rights[slot] !== right)) {
+      slot = (slot + 1) & this.#mask;
+    }
+    return slot;
+  }
+}
+
+/** A binary heap of non-negative numbers, the smallest first. */
+class NumberHeap {
+  readonly #items: Float64Array;
+  #size = 0;
+
+  /** @param symbols Symbols of the word: no merge adds more than one entry net of its own. */
+  constructor(symbols: number) {
+    // One entry a neighbouring pair, and at most two more for each of the symbols − 1 merges.
+    this.#items = new Float64Array(3 * symbols);
+  }
+
+  push(value: number): void {
+    const items = this.#items;
+    let i = this.#size++;
+    while (i > 0) {
+      const parent = (i - 1) >> 1;
+      if (items[parent] <= value) break;
+      items[i] = items[parent];
+      i = parent;
+    }
+    items[i] = value;
+  }
+
+  /** Take the smallest, or −1 if there is none. */
+  pop(): number {
+    if (this.#size === 0) return -1;
+    const items = this.#items;
+    const top = items[0];
+    const last = items[--this.#size];
+    let i = 0;
+    for (;;) {
+      let child = 2 * i + 1;
+      if (child >= this.#size) break;
+      if (child + 1 < this.#size && items[child + 1] < items[child]) child++;
+      if (items[child] >= last) break;
+      items[i] = items[child];
+      i = child;
+    }
+    items[i] = last;
+    return top;
+  }
+}
