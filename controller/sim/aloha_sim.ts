@@ -95,6 +95,11 @@ export class SimulatedAloha implements Robot {
     if (actionDim !== ARM_DIM && actionDim !== ALOHA_DIM) {
       throw new RangeError(`Cannot simulate: actionDim is ${actionDim}, expected 7 or 14`);
     }
+    if (actionDim === ARM_DIM && task === "transfer_cube") {
+      throw new RangeError(
+        "Cannot simulate transfer_cube with actionDim 7: it needs both arms, 14",
+      );
+    }
     if (!(startNoiseRad >= 0 && startNoiseRad <= 0.3)) {
       throw new RangeError(
         `Cannot simulate: startNoiseRad is ${startNoiseRad} rad, expected 0–0.3 rad`,
