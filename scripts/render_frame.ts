@@ -12,8 +12,7 @@ import { encode } from "fast-png";
 import { CAMERA_NAMES, type RgbImage } from "../common/types.ts";
 import { SimulatedAloha } from "../controller/sim/aloha_sim.ts";
 import { createDemonstrator } from "../controller/sim/demonstrator.ts";
-import { TASK_NAMES } from "../controller/sim/scene.ts";
-import { parseTaskName } from "../controller/sim/tasks.ts";
+import { parseTaskName, TASK_NAMES, type TaskName } from "../controller/sim/task_names.ts";
 
 const HELP = `Render the three cameras of the simulated robot side by side into a PNG.
 
@@ -28,7 +27,7 @@ Usage: deno run --allow-read --allow-write scripts/render_frame.ts [flags]
 `;
 
 interface Settings {
-  readonly task: (typeof TASK_NAMES)[number];
+  readonly task: TaskName;
   readonly seed: number;
   readonly size: number;
   readonly steps: number;

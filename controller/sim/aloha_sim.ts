@@ -32,9 +32,10 @@ import { fingerToGripper, gripperToFingerM } from "./arm_geometry.ts";
 import { PhysicsData } from "./mujoco.ts";
 import { seededRandom, uniform } from "./random.ts";
 import type { Renderer } from "./renderer.ts";
-import { SUBSTEPS, type TaskName } from "./scene.ts";
+import { SUBSTEPS } from "./scene.ts";
 import { SharedScene } from "./shared_scene.ts";
-import { createTask, DEFAULT_EPISODE_STEPS, type Task, type TaskOptions } from "./tasks.ts";
+import { DEFAULT_EPISODE_STEPS, type TaskName } from "./task_names.ts";
+import { createTask, type Task, type TaskOptions } from "./tasks.ts";
 
 /** Settings of {@link SimulatedAloha}. */
 export interface SimulationOptions extends TaskOptions {

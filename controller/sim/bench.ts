@@ -6,7 +6,8 @@
 
 import { SimulatedAloha } from "./aloha_sim.ts";
 import { createDemonstrator } from "./demonstrator.ts";
-import { SUBSTEPS, TASK_NAMES, type TaskName } from "./scene.ts";
+import { SUBSTEPS } from "./scene.ts";
+import { TASK_NAMES, type TaskName } from "./task_names.ts";
 
 /** Medians of one task's repeated timings. */
 export interface TaskTiming {

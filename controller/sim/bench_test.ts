@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { benchSimulation } from "./bench.ts";
-import { TASK_NAMES } from "./scene.ts";
+import { TASK_NAMES } from "./task_names.ts";
 
 Deno.test("benchSimulation() reports finite numbers for every task", async () => {
   const bench = await benchSimulation({ repeats: 1 });

@@ -3,7 +3,7 @@ import { ACTION_RANGES, CONTROL_RATE_HZ, resetState } from "../../common/robot/a
 import { SimulatedAloha } from "./aloha_sim.ts";
 import { createDemonstrator, type DemonstratorOptions } from "./demonstrator.ts";
 import { seededRandom } from "./random.ts";
-import type { TaskName } from "./scene.ts";
+import type { TaskName } from "./task_names.ts";
 
 /** Demonstrate some episodes; the numbers of control steps of those that succeeded. */
 async function successes(

@@ -6,7 +6,7 @@ import { loadMujoco, PhysicsData } from "./mujoco.ts";
 import { sceneXml } from "./scene.ts";
 
 /** Six joint angles anywhere within their ranges. */
-export const anyJoints = fc.tuple(
+const anyJoints = fc.tuple(
   ...JOINT_RANGES_RAD.map(({ min, max }) => fc.double({ min, max, noNaN: true })),
 );
 

@@ -11,6 +11,7 @@
 import type { PhysicsData, PhysicsModel } from "./mujoco.ts";
 import { type RandomSource, uniform } from "./random.ts";
 import { BALL_RADIUS_M } from "./scene.ts";
+import { TASK_PROMPTS } from "./task_names.ts";
 import type { Task, TaskScore } from "./tasks.ts";
 
 /** Settings of {@link ReachTask}. */
@@ -42,7 +43,7 @@ export class ReachTask implements Task {
   /** Which task. */
   readonly name = "reach";
   /** The task in words. */
-  readonly prompt = "reach the red ball";
+  readonly prompt: string = TASK_PROMPTS.reach;
   readonly #data: PhysicsData;
   readonly #pinchSite: number;
   readonly #ball: number;

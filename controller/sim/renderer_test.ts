@@ -7,7 +7,8 @@ import { loadMujoco, PhysicsData } from "./mujoco.ts";
 import { seededRandom } from "./random.ts";
 import { ReachTask } from "./reach_task.ts";
 import { Renderer } from "./renderer.ts";
-import { sceneXml, TASK_NAMES } from "./scene.ts";
+import { sceneXml } from "./scene.ts";
+import { TASK_NAMES } from "./task_names.ts";
 
 /** Each shape and turn that the renderer knows, in colours of different hue. */
 const SHAPES = `<mujoco><compiler angle="radian"/><worldbody>

@@ -13,12 +13,7 @@
 
 import { ARM_NAMES, type ArmName, JOINT_RANGES_RAD } from "../../common/robot/aloha.ts";
 import { BASE_POSES, FINGER, type LinkGeometry, LINKS, PINCH_OFFSET } from "./arm_geometry.ts";
-
-/** The tasks that the simulation offers. */
-export const TASK_NAMES = ["reach", "transfer_cube"] as const;
-
-/** One of {@link TASK_NAMES}. */
-export type TaskName = (typeof TASK_NAMES)[number];
+import type { TaskName } from "./task_names.ts";
 
 /** Physics time step, in seconds. */
 export const TIME_STEP_S = 0.002;

@@ -3,7 +3,8 @@ import { ARM_NAMES, CONTROL_PERIOD_MS, JOINT_RANGES_RAD } from "../../common/rob
 import { CAMERA_NAMES } from "../../common/types.ts";
 import { FINGER, fingerToGripper, gripperToFingerM, LINKS } from "./arm_geometry.ts";
 import { loadMujoco, PhysicsData } from "./mujoco.ts";
-import { sceneXml, SUBSTEPS, TASK_NAMES, TIME_STEP_S } from "./scene.ts";
+import { sceneXml, SUBSTEPS, TIME_STEP_S } from "./scene.ts";
+import { TASK_NAMES } from "./task_names.ts";
 
 Deno.test("sceneXml() compiles for every task with the cameras, joints and servos it names", async () => {
   const mujoco = await loadMujoco();

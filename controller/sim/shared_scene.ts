@@ -7,7 +7,8 @@
 import { CAMERA_NAMES } from "../../common/types.ts";
 import { loadMujoco, type PhysicsModel } from "./mujoco.ts";
 import { Renderer } from "./renderer.ts";
-import { sceneXml, type TaskName } from "./scene.ts";
+import { sceneXml } from "./scene.ts";
+import type { TaskName } from "./task_names.ts";
 
 const openScenes = new Map<TaskName, SharedScene>();
 

@@ -7,7 +7,7 @@
 import type { PhysicsData, PhysicsModel } from "./mujoco.ts";
 import type { RandomSource } from "./random.ts";
 import { type ReachOptions, ReachTask } from "./reach_task.ts";
-import { TASK_NAMES, type TaskName } from "./scene.ts";
+import type { TaskName } from "./task_names.ts";
 import { TransferCubeTask } from "./transfer_cube_task.ts";
 
 /** What a task says about one control step. */
@@ -40,34 +40,6 @@ export interface Task {
 export interface TaskOptions {
   /** Settings of `reach`. */
   readonly reach?: ReachOptions;
-}
-
-/** Prompts of the tasks. */
-export const TASK_PROMPTS: Readonly<Record<TaskName, string>> = {
-  reach: "reach the red ball",
-  transfer_cube: "transfer the cube to the left arm",
-};
-
-/** Control steps after which an episode of a task is cut off, unless told otherwise. */
-export const DEFAULT_EPISODE_STEPS: Readonly<Record<TaskName, number>> = {
-  reach: 100,
-  // As in huggingface/gym-aloha.
-  transfer_cube: 400,
-};
-
-/**
- * Check a task's name from outside.
- *
- * @param name What somebody typed.
- * @returns The name.
- * @throws {RangeError} There is no such task.
- */
-export function parseTaskName(name: string): TaskName {
-  const found = TASK_NAMES.find((known) => known === name);
-  if (found === undefined) {
-    throw new RangeError(`Unknown task "${name}": choose one of ${TASK_NAMES.join(", ")}`);
-  }
-  return found;
 }
 
 /**

@@ -4,7 +4,7 @@ import { SimulatedAloha } from "./aloha_sim.ts";
 import { createDemonstrator } from "./demonstrator.ts";
 import { REACH_BOX_M, ReachTask } from "./reach_task.ts";
 import { CUBE_START_M, CUBE_START_YAW_RAD, TransferCubeTask } from "./transfer_cube_task.ts";
-import { parseTaskName, TASK_PROMPTS } from "./tasks.ts";
+import { parseTaskName, TASK_PROMPTS } from "./task_names.ts";
 
 const HOLD = resetState(1);
 

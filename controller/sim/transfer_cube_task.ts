@@ -15,6 +15,7 @@
 import type { PhysicsData, PhysicsModel } from "./mujoco.ts";
 import { type RandomSource, uniform } from "./random.ts";
 import { CUBE_HALF_SIZE_M } from "./scene.ts";
+import { TASK_PROMPTS } from "./task_names.ts";
 import type { Task, TaskScore } from "./tasks.ts";
 
 /** Where the cube's centre may start on the table, in metres. */
@@ -34,7 +35,7 @@ export class TransferCubeTask implements Task {
   /** Which task. */
   readonly name = "transfer_cube";
   /** The task in words. */
-  readonly prompt = "transfer the cube to the left arm";
+  readonly prompt: string = TASK_PROMPTS.transfer_cube;
   readonly #data: PhysicsData;
   readonly #cubeQpos: number;
   readonly #leftTouch: number;
