@@ -107,6 +107,21 @@ Deno.test("LearnerLink loses and doubles nothing when the learner is restarted",
   assert.equal(link.counts().reconnects, 1);
 });
 
+Deno.test("LearnerLink loses and doubles nothing when the learner's process is killed", async () => {
+  const seen = new Set<number>();
+  const first = await LearnerProcess.start(0, 0, seen);
+  await using link = new TestLink(first.url);
+  link.connect();
+  for (let index = 0; index < 40; index++) link.send(sampleTransition(index));
+  await link.expect("some acked", () => link.counts().acked >= 8);
+  await first.kill();
+  for (let index = 40; index < 60; index++) link.send(sampleTransition(index));
+  await using second = await LearnerProcess.start(first.port, seen.size, seen);
+  await link.expect("all acked", () => link.counts().acked === 60);
+  await second.kill();
+  assert.deepEqual([...seen], [...Array(60).keys()]);
+});
+
 Deno.test("LearnerLink resends what a dying learner had accepted, and it is dropped there", async () => {
   // The learner accepts, and its connection breaks before the acknowledgement arrives.
   await using learner = startLearner();
@@ -238,6 +253,67 @@ Deno.test("LearnerLink.close() ends a link in any state", async () => {
     assert.equal((await link.ended).reason, "closed");
   }
 });
+
+/** A learner in a process of its own, which can be killed. It prints the chunks that it accepts. */
+class LearnerProcess implements AsyncDisposable {
+  readonly url: string;
+  readonly port: number;
+  readonly #child: Deno.ChildProcess;
+  readonly #reading: Promise<void>;
+  #isDead = false;
+
+  private constructor(child: Deno.ChildProcess, port: number, reading: Promise<void>) {
+    this.#child = child;
+    this.port = port;
+    this.url = `ws://127.0.0.1:${port}/ws`;
+    this.#reading = reading;
+  }
+
+  /** @param known Chunks below this number count as accepted before, as after a resume. */
+  static async start(port: number, known: number, seen: Set<number>): Promise<LearnerProcess> {
+    const script = new URL("./killable_learner.ts", import.meta.url).pathname;
+    const flags = ["run", "--no-check", "--allow-net=127.0.0.1", "--allow-env", "--allow-sys"];
+    const child = new Deno.Command(Deno.execPath(), {
+      args: [...flags, "--allow-read", script, String(port), String(known)],
+      stdout: "piped",
+    }).spawn();
+    const started = Promise.withResolvers<number>();
+    const reading = (async () => {
+      for await (const line of lines(child.stdout)) {
+        const [what, number] = line.split(" ");
+        if (what === "port") started.resolve(Number(number));
+        else {
+          assert.ok(!seen.has(Number(number)), `chunk ${number} was accepted twice`);
+          seen.add(Number(number));
+        }
+      }
+      started.reject(new Error("the learner's process ended"));
+    })();
+    started.promise.catch(() => {});
+    return new LearnerProcess(child, await started.promise, reading);
+  }
+
+  async kill(): Promise<void> {
+    if (this.#isDead) return;
+    this.#isDead = true;
+    this.#child.kill("SIGKILL");
+    await this.#child.status;
+    await this.#reading;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.kill();
+  }
+}
+
+async function* lines(stream: ReadableStream<Uint8Array<ArrayBuffer>>): AsyncGenerator<string> {
+  let rest = "";
+  for await (const text of stream.pipeThrough(new TextDecoderStream())) {
+    const parts = (rest + text).split("\n");
+    rest = parts.pop()!;
+    yield* parts;
+  }
+}
 
 /** A TCP relay that can swallow what the server says: a peer that is there but answers nothing. */
 class Relay implements AsyncDisposable {

@@ -17,8 +17,6 @@ interface SdkRun {
 
 declare const self: {
   onmessage: ((event: MessageEvent<WandbRequest>) => void) | null;
-  onerror: ((event: ErrorEvent) => void) | null;
-  onunhandledrejection: ((event: PromiseRejectionEvent) => void) | null;
   postMessage(reply: WandbReply): void;
 };
 
@@ -34,14 +32,14 @@ Object.assign(console, {
 let run: Promise<SdkRun> | null = null;
 
 // The learner ends this worker when it hears of a failure; nothing is printed.
-self.onerror = (event) => {
+globalThis.addEventListener("error", (event) => {
   event.preventDefault();
   say({ type: "failed", text: sentenceOf(event.message) });
-};
-self.onunhandledrejection = (event) => {
+});
+globalThis.addEventListener("unhandledrejection", (event) => {
   event.preventDefault();
   say({ type: "failed", text: sentenceOf(event.reason) });
-};
+});
 
 self.onmessage = ({ data }) => {
   handle(data).catch((error) => say({ type: "failed", text: sentenceOf(error) }));
