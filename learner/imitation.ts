@@ -78,7 +78,7 @@ export async function trainImitation(
       variables,
       1,
     );
-    optimizer.applyGradients(gradients);
+    optimizer.applyGradients(gradients as unknown as Parameters<typeof optimizer.applyGradients>[0]);
     tf.dispose(gradients);
     options.onStep?.(step, loss);
   }

@@ -99,7 +99,7 @@ export class ActorCritic implements Disposable {
   ) {
     const { variant, horizon, actionDim, valueInput, maxValueSteps } = shape;
     const free = variant.gemma.vocab - variant.fastSkipTokens - assets.language.vocabSize;
-    if (assets.fast.vocabSize > variant.gemma.vocab - variant.fastSkipTokens) {
+    if (assets.fast.vocabSize > free) {
       throw new RangeError(
         `The action tokenizer has ${assets.fast.vocabSize} tokens, but variant ${variant.name} ` +
           `has room for ${free}`,

@@ -99,15 +99,19 @@ export async function loadPolicy(dir: string, critic: CriticOptions): Promise<Lo
 
 /**
  * What two peers must agree on, by name, before they exchange chunks or weights.
+ * @param temperature The sampling temperature that log-probabilities are computed at.
  */
-export function policySignature({ shape, assets }: ActorCritic): Record<string, string> {
+export function policySignature(
+  { shape, assets }: ActorCritic,
+  temperature: number,
+): Record<string, string> {
   const { variant, horizon, actionDim, maxTokenLen, valueHeadHiddenDim, valueInput } = shape;
   return {
     model: JSON.stringify({ ...variant, valueHeadHiddenDim, valueInput }),
     tokenizer: assets.fast.fingerprint(),
     language: assets.language.fingerprint(),
     normalization: normStatsFingerprint(assets.stats),
-    chunk: `${horizon}x${actionDim}, at most ${maxTokenLen} text tokens`,
+    chunk: `${horizon}x${actionDim}, at most ${maxTokenLen} text tokens, temperature ${temperature}`,
   };
 }
 
@@ -145,3 +149,8 @@ export function assignWeights({ network }: ActorCritic, weights: readonly HostTe
   network.valueHead.assign(valueHead);
 }
 
+
+/** Every file below `assets/` of a checkpoint, to be carried into the next one. */
+export async function readAssetFiles(dir: string): Promise<ReadonlyMap<string, Uint8Array>> {
+  return (await readCheckpoint(dir, { withOptimizer: false })).assets;
+}

@@ -1,0 +1,91 @@
+/**
+ * Decides which checkpoint a program starts from, and checks that it fits the configuration.
+ * @module
+ */
+
+import { fileURLToPath } from "node:url";
+import { inspectCheckpoint } from "../checkpoint/checkpoint.ts";
+import { CheckpointError } from "../checkpoint/errors.ts";
+import { latestCheckpoint } from "../checkpoint/latest.ts";
+import type { CheckpointMetadata } from "../checkpoint/metadata.ts";
+import type { Config } from "../config/config.ts";
+
+/** What was chosen. */
+export interface CheckpointChoice {
+  /** Its folder. */
+  readonly path: string;
+  /** Its metadata. */
+  readonly metadata: CheckpointMetadata;
+  /** Why this one, such as "resuming". */
+  readonly reason: string;
+  /** Sentences for people. */
+  readonly notes: readonly string[];
+}
+
+/** Imitation checkpoints that ship with Tendon, made by `deno task pretrain`. */
+export const SHIPPED_CHECKPOINTS: readonly string[] = ["reach", "reach_debug"].map((name) =>
+  fileURLToPath(new URL(`../pretrained/${name}`, import.meta.url))
+);
+
+/** Fields of the configuration that a checkpoint's model must equal. */
+const MODEL_FIELDS = ["variant", "actionDim", "horizon", "maxTokenLen"] as const;
+
+/**
+ * With `--resume` the experiment's newest; else the one of `--checkpoint`; else a shipped one that
+ * fits the configuration.
+ * @throws CheckpointError, one sentence, if there is none or it does not fit.
+ */
+export async function chooseCheckpoint(
+  config: Pick<
+    Config,
+    "resume" | "checkpoint" | "checkpointDir" | "expName" | typeof MODEL_FIELDS[number]
+  >,
+): Promise<CheckpointChoice> {
+  if (config.resume) {
+    const { path, passedOver } = await latestCheckpoint(config.checkpointDir, config.expName);
+    if (!path) {
+      throw new CheckpointError(
+        `Cannot resume: there is no checkpoint of experiment ${config.expName} in ` +
+          `${config.checkpointDir}; leave --resume out to start it.`,
+      );
+    }
+    return check(path, "resuming", passedOver, config);
+  }
+  if (config.checkpoint !== "") return check(config.checkpoint, "starting from", [], config);
+  for (const path of SHIPPED_CHECKPOINTS) {
+    const metadata = await inspectCheckpoint(path);
+    if (differences(metadata, config).length === 0) {
+      return { path, metadata, reason: "starting from the shipped imitation policy", notes: [] };
+    }
+  }
+  throw new CheckpointError(
+    `No checkpoint ships for ${MODEL_FIELDS.map((f) => `${f} ${config[f]}`).join(", ")}: ` +
+      "give one with --checkpoint, or make one with deno task pretrain.",
+  );
+}
+
+async function check(
+  path: string,
+  reason: string,
+  notes: readonly string[],
+  config: Pick<Config, typeof MODEL_FIELDS[number]>,
+): Promise<CheckpointChoice> {
+  const metadata = await inspectCheckpoint(path);
+  const found = differences(metadata, config);
+  if (found.length > 0) {
+    throw new CheckpointError(
+      `Cannot use checkpoint ${path}: its ${found.join(", its ")}; set the flags to match, or ` +
+        "choose another checkpoint.",
+    );
+  }
+  return { path, metadata, reason, notes };
+}
+
+/** What differs between a checkpoint's model and the configuration, each with both values. */
+function differences(
+  { model }: CheckpointMetadata,
+  config: Pick<Config, typeof MODEL_FIELDS[number]>,
+): string[] {
+  return MODEL_FIELDS.filter((field) => model[field] !== config[field])
+    .map((field) => `${field} is ${model[field]}, the configuration says ${config[field]}`);
+}

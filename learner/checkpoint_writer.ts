@@ -1,0 +1,91 @@
+/**
+ * Writes a run's checkpoints.
+ * @module
+ */
+
+import { checkpointPath, writeCheckpoint } from "../common/checkpoint/checkpoint.ts";
+import type { ModelMetadata } from "../common/checkpoint/metadata.ts";
+import type { Config } from "../common/config/config.ts";
+import { TENDON_VERSION } from "../common/config/version.ts";
+import { readAssetFiles, splitWeights } from "../common/policy/load.ts";
+import type { HostTensor } from "../common/types.ts";
+import type { Trainer } from "./trainer.ts";
+import type { Progress, UpdateRecord } from "./train_loop.ts";
+
+/** What a {@link CheckpointWriter} needs. */
+export interface CheckpointWriterOptions {
+  /** The configuration. */
+  readonly config: Config;
+  /** How the program was started. */
+  readonly command: string;
+  /** The model. */
+  readonly model: ModelMetadata;
+  /** Folder of the checkpoint that the run began with; its tokenizers are carried on. */
+  readonly startedFrom: string;
+  /** Tells the optimiser's state. */
+  readonly trainer: Trainer;
+}
+
+/** Writes actor-critic checkpoints with the optimiser's state. */
+export class CheckpointWriter {
+  /** Folder of the last one; null before the first. */
+  lastPath: string | null = null;
+  /** Update after which the last one was written; −1 before the first. */
+  lastUpdate = -1;
+  readonly #options: CheckpointWriterOptions;
+
+  /** @param options What it needs. */
+  constructor(options: CheckpointWriterOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Write `<checkpoint-dir>/<exp>/step_<updates>`.
+   * @param weights All weights under prefixed names.
+   * @returns Its folder.
+   */
+  async write(
+    progress: Progress,
+    record: UpdateRecord,
+    weights: readonly HostTensor[],
+  ): Promise<string> {
+    const { config, command, model, startedFrom, trainer } = this.#options;
+    const path = checkpointPath(config.checkpointDir, config.expName, progress.updates);
+    const optimizer = await trainer.optimizer();
+    await writeCheckpoint(path, {
+      info: {
+        kind: "actor_critic",
+        step: progress.updates,
+        policyVersion: progress.policyVersion,
+        model,
+        training: {
+          task: config.task,
+          updates: progress.updates,
+          controlSteps: progress.controlSteps,
+          chunks: progress.chunksTrained,
+          episodes: progress.episodes,
+          optimizerSteps: optimizer.steps,
+          seed: config.seed,
+          metrics: finiteNumbers(record),
+          config: { ...config },
+        },
+        tendonVersion: TENDON_VERSION,
+        createdAt: new Date().toISOString(),
+        command,
+        notes: [],
+      },
+      ...splitWeights(weights),
+      optimizer: optimizer.tensors,
+      assets: await readAssetFiles(startedFrom),
+    });
+    this.lastPath = path;
+    this.lastUpdate = progress.updates;
+    return path;
+  }
+}
+
+function finiteNumbers(record: UpdateRecord): Record<string, number> {
+  return Object.fromEntries(
+    Object.entries(record).filter(([, value]) => Number.isFinite(value)),
+  ) as Record<string, number>;
+}

@@ -1,0 +1,161 @@
+/**
+ * A whole learner: opens everything, runs the loop, closes everything.
+ * @module
+ */
+
+import type { CheckpointMetadata } from "../common/checkpoint/metadata.ts";
+import type { Config } from "../common/config/config.ts";
+import { chooseCheckpoint } from "../common/policy/choose_checkpoint.ts";
+import type { Logger } from "../common/types.ts";
+import { CheckpointWriter } from "./checkpoint_writer.ts";
+import { ChunkBuffer } from "./chunk_buffer.ts";
+import { EpisodeLog } from "./episode_log.ts";
+import { LearnerMetrics } from "./metrics/prometheus.ts";
+import { RunRecorder } from "./run_recorder.ts";
+import { ChunkDedup, createIntake } from "./server/dedup.ts";
+import { LearnerServer } from "./server/learner_server.ts";
+import { type Progress, runTrainLoop, type UpdateRecord } from "./train_loop.ts";
+import { Trainer } from "./trainer.ts";
+
+/** What a learner gets from its surroundings. */
+export interface LearnerSurroundings {
+  /** The token that peers must show; null for none. */
+  readonly token: string | null;
+  /** Weights & Biases key; undefined for none. */
+  readonly wandbApiKey: string | undefined;
+  /** How it was started, for the record. */
+  readonly command: string;
+  /** Takes lines for people. */
+  readonly logger: Logger;
+  /** Stops the run in good order. */
+  readonly signal: AbortSignal;
+  /** Called when the server is bound. */
+  readonly onListening?: (url: string) => void;
+  /** Called after each update. */
+  readonly onUpdate?: (record: UpdateRecord) => void;
+}
+
+/** What a run came to. */
+export interface LearnerSummary extends Progress {
+  /** Folder of the last checkpoint written; null if none was. */
+  readonly checkpoint: string | null;
+  /** Seconds from the start to the end. */
+  readonly seconds: number;
+}
+
+/**
+ * Run a learner until its updates are done or the signal stops it.
+ * A stop writes a checkpoint first, if any update was made since the last one.
+ */
+export async function runLearner(
+  config: Config,
+  surroundings: LearnerSurroundings,
+): Promise<LearnerSummary> {
+  const { logger, token, signal } = surroundings;
+  const start = performance.now();
+  const choice = await chooseCheckpoint(config);
+  for (const note of choice.notes) logger.warn(note);
+  const before = choice.metadata;
+  using trainer = new Trainer();
+  const ready = await trainer.start(choice.path, choice.path, config);
+  for (const note of ready.notes) logger.warn(note);
+  logger.info(`${choice.reason}: ${choice.path}; computing on ${ready.device}`);
+
+  const progress = initialProgress(before);
+  const buffer = new ChunkBuffer();
+  const episodes = new EpisodeLog(progress.episodes);
+  let latest: UpdateRecord | null = null;
+  const metrics: LearnerMetrics = new LearnerMetrics(() => ({
+    controllers: server.controllers().length,
+    policyVersion: progress.policyVersion,
+  }));
+  const recorder = await RunRecorder.open({ config, ...surroundings, sinks: [metrics] });
+  const server: LearnerServer = new LearnerServer({
+    host: config.host,
+    token,
+    runName: config.expName,
+    signature: ready.signature,
+    initialWeights: { version: progress.policyVersion, tensors: ready.weights },
+    intake: createIntake(new ChunkDedup(), (chunk) => {
+      buffer.add(chunk);
+      recorder.episode(episodes.add(chunk));
+      // One batch waits while another is trained on; more would only grow stale.
+      server.setBusy(buffer.ready >= config.chunksPerUpdate);
+    }),
+    status: () => ({
+      name: config.expName,
+      ...progress,
+      chunksReady: buffer.ready,
+      drops: buffer.drops,
+      controllers: server.controllers(),
+      latest,
+    }),
+    registry: metrics,
+    metrics,
+    logger,
+    maxControllers: config.maxControllers,
+    maxFrameBytes: config.maxMessageMib * 2 ** 20,
+  });
+
+  const checkpoints = new CheckpointWriter({
+    config,
+    command: surroundings.command,
+    model: ready.model,
+    startedFrom: choice.path,
+    trainer,
+  });
+  let outcome = "failed";
+  let weights = ready.weights;
+  try {
+    const listener = server.listen({ port: config.port });
+    logger.info(`learner listens on ${listener.url}`);
+    surroundings.onListening?.(listener.url);
+    await runTrainLoop({
+      config,
+      buffer,
+      episodes,
+      trainer,
+      progress,
+      signal,
+      publish: (version, tensors) => {
+        server.publish(version, tensors);
+        server.setBusy(buffer.ready >= config.chunksPerUpdate);
+      },
+      onUpdate: async (record, newWeights) => {
+        latest = record;
+        weights = newWeights;
+        await recorder.update(record);
+        surroundings.onUpdate?.(record);
+        if (config.saveEveryUpdates > 0 && record.update % config.saveEveryUpdates === 0) {
+          await recorder.checkpoint(await checkpoints.write(progress, record, weights), progress);
+        }
+      },
+    });
+    outcome = "finished";
+  } catch (error) {
+    if (error !== signal.reason) throw error;
+    outcome = "stopped";
+    logger.warn("stopping");
+  } finally {
+    if (outcome !== "failed" && checkpoints.lastUpdate !== progress.updates && latest !== null) {
+      const path = await checkpoints.write(progress, latest, weights);
+      await recorder.checkpoint(path, progress);
+    }
+    await recorder.end(outcome);
+    await server.close(outcome === "finished" ? { runOver: "The run has finished" } : {});
+  }
+  return {
+    ...progress,
+    checkpoint: checkpoints.lastPath,
+    seconds: (performance.now() - start) / 1000,
+  };
+}
+
+/** Where a resumed run stood; zeros for a fresh one. */
+function initialProgress({ kind, policyVersion, training }: CheckpointMetadata): Progress {
+  if (kind === "imitation") {
+    return { updates: 0, policyVersion: 0, chunksTrained: 0, controlSteps: 0, episodes: 0 };
+  }
+  const { updates, chunks, controlSteps, episodes } = training;
+  return { updates, policyVersion, chunksTrained: chunks, controlSteps, episodes };
+}

@@ -1,0 +1,149 @@
+/**
+ * THE loop of the learner: collect chunks, estimate advantages, update, publish.
+ * @module
+ */
+
+import type { Config } from "../common/config/config.ts";
+import type { HostTensor } from "../common/types.ts";
+import type { ChunkBuffer } from "./chunk_buffer.ts";
+import type { EpisodeLog, FinishedEpisode } from "./episode_log.ts";
+import { computeGae, type Estimate } from "./ppo/gae.ts";
+import type { Trainer } from "./trainer.ts";
+import type { UpdateMetrics } from "./ppo/update.ts";
+
+/** How far a run has come, earlier runs of the experiment included. */
+export interface Progress {
+  /** Policy updates. */
+  updates: number;
+  /** Version of the newest weights; grows by one an update. */
+  policyVersion: number;
+  /** Chunks trained on. */
+  chunksTrained: number;
+  /** Control steps of those chunks. */
+  controlSteps: number;
+  /** Finished episodes. */
+  episodes: number;
+}
+
+/** One update's numbers: what goes to metrics, and to whoever watches. */
+export interface UpdateRecord extends UpdateMetrics {
+  /** Number of the update. */
+  readonly update: number;
+  /** Version of the weights that it made. */
+  readonly policyVersion: number;
+  /** Mean sum of rewards of the episodes finished since the last update; null if none has. */
+  readonly episodeReward: number | null;
+  /** Share of those that succeeded; null if none has finished. */
+  readonly successRate: number | null;
+  /** Episodes finished since the last update. */
+  readonly episodesFinished: number;
+  /** Mean reward of the update's chunks. */
+  readonly chunkReward: number;
+  /** Chunks of the update. */
+  readonly chunks: number;
+  /** Chunks trained a second since the last update. */
+  readonly chunksPerSecond: number;
+  /** Mean age of the chunks' weights, in versions. */
+  readonly weightAge: number;
+  /** Seconds of waiting for chunks. */
+  readonly collectSeconds: number;
+  /** Seconds of the update itself. */
+  readonly updateSeconds: number;
+  /** Chunks left out so far because their weights were too old. */
+  readonly staleChunks: number;
+  /** Tensors alive in the training thread. */
+  readonly tensors: number;
+}
+
+/** What the loop works with. */
+export interface TrainLoopParts {
+  /** The configuration. */
+  readonly config: Config;
+  /** Chunks come out of here. */
+  readonly buffer: ChunkBuffer;
+  /** Episodes come out of here. */
+  readonly episodes: EpisodeLog;
+  /** The training thread. */
+  readonly trainer: Trainer;
+  /** Updated in place. */
+  readonly progress: Progress;
+  /** New weights for the controllers. */
+  readonly publish: (version: number, weights: readonly HostTensor[]) => void;
+  /** Called after each update, before the next one begins. */
+  readonly onUpdate: (record: UpdateRecord, weights: readonly HostTensor[]) => Promise<void>;
+  /** Ends the run by throwing its reason. */
+  readonly signal: AbortSignal;
+}
+
+/** Train until the configured number of updates or control steps is reached. */
+export async function runTrainLoop(parts: TrainLoopParts): Promise<void> {
+  const { config, buffer, episodes, trainer, progress, publish, onUpdate, signal } = parts;
+  let last = performance.now();
+  while (!isFinished(config, progress)) {
+    // Collect.
+    const oldest = progress.policyVersion - config.maxStaleness;
+    const segments = await buffer.take(config.chunksPerUpdate, oldest, signal);
+    const collected = performance.now();
+
+    // Estimate advantages.
+    const { gamma, gaeLambda: lambda } = config;
+    const estimates = segments.flatMap(({ chunks, nextValue }) =>
+      computeGae(chunks, { gamma, lambda, nextValue })
+    );
+
+    // Update.
+    const { metrics, weights, tensors } = await trainer.update(estimates, progress.updates + 1);
+    signal.throwIfAborted();
+
+    // Publish.
+    const age = meanAge(estimates, progress.policyVersion);
+    progress.updates++;
+    progress.policyVersion++;
+    progress.chunksTrained += estimates.length;
+    progress.controlSteps += estimates.reduce((n, e) => n + e.transition.stepsExecuted, 0);
+    progress.episodes = episodes.total;
+    publish(progress.policyVersion, weights);
+
+    const now = performance.now();
+    const finished = episodes.takeFinished();
+    const record: UpdateRecord = {
+      update: progress.updates,
+      policyVersion: progress.policyVersion,
+      ...summarize(finished),
+      chunkReward: mean(estimates.map((e) => e.transition.reward)),
+      chunks: estimates.length,
+      chunksPerSecond: estimates.length / ((now - last) / 1000),
+      weightAge: age,
+      collectSeconds: (collected - last) / 1000,
+      updateSeconds: (now - collected) / 1000,
+      staleChunks: buffer.drops.stale,
+      tensors,
+      ...metrics,
+    };
+    last = now;
+    await onUpdate(record, weights);
+  }
+}
+
+function isFinished(config: Config, progress: Progress): boolean {
+  return config.updates > 0
+    ? progress.updates >= config.updates
+    : progress.controlSteps >= config.totalSteps;
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((a, b) => a + b, 0) / values.length;
+}
+
+function meanAge(estimates: readonly Estimate[], version: number): number {
+  return mean(estimates.map((e) => version - e.transition.policyVersion));
+}
+
+function summarize(finished: readonly FinishedEpisode[]) {
+  if (finished.length === 0) return { episodeReward: null, successRate: null, episodesFinished: 0 };
+  return {
+    episodeReward: mean(finished.map((e) => e.reward)),
+    successRate: mean(finished.map((e) => (e.isSuccess ? 1 : 0))),
+    episodesFinished: finished.length,
+  };
+}

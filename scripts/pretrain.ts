@@ -1,0 +1,329 @@
+/**
+ * `deno task pretrain`: demonstrations → tokenizer → imitation → a checkpoint to start PPO from.
+ * @module
+ */
+
+import { join } from "node:path";
+import { parseCommand } from "../common/cli/flags.ts";
+import { consoleLogger } from "../common/cli/logger.ts";
+import { runMain } from "../common/cli/main.ts";
+import { checkpointPath, writeCheckpoint } from "../common/checkpoint/checkpoint.ts";
+import type { Config } from "../common/config/config.ts";
+import { TENDON_VERSION } from "../common/config/version.ts";
+import { normalizeActions, toPolicyActions } from "../common/policy/action_transform.ts";
+import { ActorCritic, type PolicyAssets } from "../common/policy/actor_critic.ts";
+import { useDevice } from "../common/policy/backend.ts";
+import { ASSET_PATHS } from "../common/policy/load.ts";
+import {
+  backboneSpecs,
+  drawParameters,
+  ParameterStore,
+  valueHeadSpecs,
+} from "../common/policy/parameters.ts";
+import { VARIANTS } from "../common/policy/variants.ts";
+import { normal, seededRandom } from "../common/random.ts";
+import { FastTokenizer } from "../common/tokenizer/fast.ts";
+import { createLanguageTokenizer, saveLanguageFiles } from "../common/tokenizer/language.ts";
+import { computeFieldStats, type NormStats, saveNormStats } from "../common/tokenizer/normalization.ts";
+import { buildWordLevelTokenizer } from "../common/tokenizer/word_level.ts";
+import { ALOHA_DIM } from "../common/robot/aloha.ts";
+import { evaluatePolicy } from "../controller/evaluation.ts";
+import { SimulatedAloha } from "../controller/sim/aloha_sim.ts";
+import { type Demonstration, recordDemonstrations } from "../controller/sim/demonstrations.ts";
+import { trainImitation } from "../learner/imitation.ts";
+import { drawBackbone } from "../learner/imitation_start.ts";
+
+/** Smallest span that a joint's angle is normalised over, in rad (and gripper units). */
+const MIN_STATE_RANGE = 0.2;
+/** Smallest span of a chunk's joint differences, in rad: finer than this nobody can see. */
+const MIN_ACTION_RANGE = 0.5;
+
+const COMMAND = {
+  name: "deno task pretrain",
+  summary: "Record scripted demonstrations, fit the tokenizer, train by imitation and write an " +
+    "imitation checkpoint.",
+  preset: "demo",
+  fields: [
+    "expName",
+    "seed",
+    "task",
+    "checkpointDir",
+    "variant",
+    "actionDim",
+    "horizon",
+    "maxTokenLen",
+    "maxEpisodeSteps",
+    "device",
+  ],
+  flags: {
+    episodes: {
+      kind: "integer",
+      default: 1200,
+      minimum: 1,
+      unit: "episodes",
+      description: "Demonstrations to record.",
+    },
+    stride: {
+      kind: "integer",
+      default: 4,
+      minimum: 1,
+      unit: "control steps",
+      description: "Steps between two training examples of a demonstration.",
+    },
+    steps: {
+      kind: "integer",
+      default: 1500,
+      minimum: 1,
+      unit: "gradient steps",
+      description: "Length of the training.",
+    },
+    batch: {
+      kind: "integer",
+      default: 64,
+      minimum: 1,
+      unit: "examples",
+      description: "Examples of one gradient step.",
+    },
+    imitationLearningRate: {
+      kind: "number",
+      default: 2e-3,
+      minimum: 0,
+      maximum: 1,
+      description: "Peak step size of Adam.",
+    },
+    aimNoise: {
+      kind: "number",
+      default: 0.03,
+      minimum: 0,
+      maximum: 1,
+      unit: "m",
+      description: "Standard deviation of where the demonstrator of reach aims, along each axis.",
+    },
+    jointNoise: {
+      kind: "number",
+      default: 0.02,
+      minimum: 0,
+      maximum: 1,
+      unit: "rad",
+      description: "Standard deviation of the noise on each demonstrated joint.",
+    },
+    speed: {
+      kind: "number",
+      default: 1,
+      minimum: 0.1,
+      maximum: 3,
+      description: "Pace of the demonstrator; 1 is its normal one.",
+    },
+    fastVocab: {
+      kind: "integer",
+      default: 256,
+      minimum: 16,
+      unit: "tokens",
+      description: "Size of the action tokenizer's vocabulary.",
+    },
+    evalEpisodes: {
+      kind: "integer",
+      default: 100,
+      minimum: 0,
+      unit: "episodes",
+      description: "Held-out episodes to measure the result on.",
+    },
+  },
+} as const satisfies Parameters<typeof parseCommand>[0];
+
+type Flags = Extract<ReturnType<typeof parseCommand<typeof COMMAND.flags>>, { kind: "run" }>["flags"];
+
+/** Fit statistics and tokenizers to demonstrations. */
+function fitAssets(
+  config: Config,
+  examples: readonly Demonstration[],
+  fastVocab: number,
+): { assets: PolicyAssets; languageFiles: ReturnType<typeof buildWordLevelTokenizer> } {
+  const { actionDim, horizon } = config;
+  const raw = examples.map((e) => toPolicyActions(e.actions, e.observation.state, actionDim));
+  const stats: NormStats = {
+    state: computeFieldStats(
+      examples.flatMap((e) => [...e.observation.state]),
+      ALOHA_DIM,
+      MIN_STATE_RANGE,
+    ),
+    actions: computeFieldStats(raw.flatMap((a) => [...a]), actionDim, MIN_ACTION_RANGE),
+  };
+  const fast = FastTokenizer.fit(raw.map((a) => normalizeActions(a, stats)), {
+    vocabSize: fastVocab,
+    horizon,
+    actionDim,
+  });
+  const languageFiles = buildWordLevelTokenizer(TASK_WORDS);
+  const language = createLanguageTokenizer(languageFiles, "the tiny vocabulary");
+  return { assets: { fast, language, stats }, languageFiles };
+}
+
+/** Words of every embedded task's prompt. */
+const TASK_WORDS = "reach the red ball transfer cube to left right arm gripper".split(" ");
+
+async function main(signal: AbortSignal): Promise<void> {
+  const parsed = parseCommand(COMMAND, Deno.args);
+  if (parsed.kind === "help") return console.log(parsed.text);
+  const { config, flags } = parsed;
+  const log = consoleLogger();
+  const { backend } = await useDevice(config.device);
+  log.info(`computing on ${backend}`);
+
+  const { task, seed, maxEpisodeSteps, actionDim } = config;
+  const variant = VARIANTS[config.variant];
+  const { imageSize } = variant.siglip;
+  const simulation = { task, imageSize, maxEpisodeSteps, actionDim, startNoiseRad: 0.02 };
+  using recorder = await SimulatedAloha.create(simulation);
+  const random = seededRandom(seed);
+  log.info(`recording ${flags.episodes} demonstrations of ${task}`);
+  const { examples, successRate } = recordDemonstrations(recorder, {
+    episodes: flags.episodes,
+    firstSeed: 0,
+    horizon: config.horizon,
+    stride: flags.stride,
+    demonstrator: {
+      speed: flags.speed,
+      jointNoiseRad: flags.jointNoise,
+      aimNoiseM: task === "reach" ? flags.aimNoise : 0,
+      random,
+    },
+    onEpisode: () => signal.throwIfAborted(),
+  });
+  log.info(
+    `${examples.length} examples; the demonstrator solved ${(100 * successRate).toFixed(0)} %`,
+  );
+
+  const { assets, languageFiles } = fitAssets(config, examples, flags.fastVocab);
+  const tokenized = examples.map(({ observation, actions }) => {
+    const raw = toPolicyActions(actions, observation.state, actionDim);
+    const normalized = normalizeActions(raw, assets.stats);
+    return { observation, tokens: assets.fast.encode(normalized, config.horizon, actionDim) };
+  });
+  const meanTokens = tokenized.reduce((sum, e) => sum + e.tokens.length, 0) / tokenized.length;
+  log.info(`${assets.fast.vocabSize} action tokens, ${meanTokens.toFixed(1)} a chunk`);
+
+  const draw = () => normal(random);
+  const headSpecs = valueHeadSpecs(variant.gemma.width, config.valueHeadHiddenDim);
+  using policy = new ActorCritic(
+    { ...config, variant },
+    assets,
+    new ParameterStore(backboneSpecs(variant), drawBackbone(variant, assets.language, draw)),
+    new ParameterStore(headSpecs, drawParameters(headSpecs, draw)),
+  );
+  let averageLoss = 0;
+  const start = performance.now();
+  await trainImitation(policy, tokenized, {
+    steps: flags.steps,
+    batchSize: flags.batch,
+    learningRate: flags.imitationLearningRate,
+    random,
+    onStep: (step, loss) => {
+      signal.throwIfAborted();
+      averageLoss = step === 0 ? loss : 0.95 * averageLoss + 0.05 * loss;
+      if ((step + 1) % 50 > 0) return;
+      const perStepMs = (performance.now() - start) / (step + 1);
+      log.info(
+        `step ${step + 1}/${flags.steps}: loss ${averageLoss.toFixed(3)} nats a token, ` +
+          `${perStepMs.toFixed(0)} ms a step`,
+      );
+    },
+  });
+
+  const metrics: Record<string, number> = { loss: averageLoss, demonstratorSuccess: successRate };
+  if (flags.evalEpisodes > 0) {
+    const robots = await Promise.all(
+      Array.from({ length: 25 }, () => SimulatedAloha.create(simulation)),
+    );
+    for (const temperature of [1, 0]) {
+      const result = await evaluatePolicy(policy, robots, {
+        episodes: flags.evalEpisodes,
+        temperature,
+        seed,
+        signal,
+      });
+      const way = temperature === 1 ? "sampling" : "greedy";
+      metrics[`success_${way}`] = result.successRate;
+      log.info(
+        `held out, ${way}: success ${(100 * result.successRate).toFixed(0)} %, ` +
+          `reward ${result.meanReward.toFixed(2)}, ${result.meanSteps.toFixed(0)} steps, ` +
+          `${result.meanTokens.toFixed(1)} tokens a chunk, ${result.seconds.toFixed(1)} s`,
+      );
+    }
+    for (const robot of robots) robot[Symbol.dispose]();
+  }
+
+  const dir = checkpointPath(config.checkpointDir, config.expName, flags.steps);
+  await save(dir, { config, flags, policy, assets, languageFiles, metrics, examples });
+  log.info(`wrote ${dir}`);
+}
+
+async function save(
+  dir: string,
+  made: {
+    readonly config: Config;
+    readonly flags: Flags;
+    readonly policy: ActorCritic;
+    readonly assets: PolicyAssets;
+    readonly languageFiles: ReturnType<typeof buildWordLevelTokenizer>;
+    readonly metrics: Record<string, number>;
+    readonly examples: readonly Demonstration[];
+  },
+): Promise<void> {
+  const { config, flags, policy, assets, metrics } = made;
+  await writeCheckpoint(dir, {
+    info: {
+      kind: "imitation",
+      step: flags.steps,
+      policyVersion: 0,
+      model: {
+        variant: config.variant,
+        actionDim: config.actionDim,
+        horizon: config.horizon,
+        maxTokenLen: config.maxTokenLen,
+      },
+      training: {
+        task: config.task,
+        updates: flags.steps,
+        controlSteps: made.examples.length * flags.stride,
+        chunks: flags.steps * flags.batch,
+        episodes: flags.episodes,
+        optimizerSteps: flags.steps,
+        seed: config.seed,
+        metrics,
+        config: { ...flags },
+      },
+      tendonVersion: TENDON_VERSION,
+      createdAt: new Date().toISOString(),
+      command: [COMMAND.name, ...Deno.args].join(" "),
+      notes: [],
+    },
+    actorBackbone: await policy.network.backbone.toHost(),
+    assets: await assetFiles(assets, made.languageFiles),
+  });
+}
+
+/** The policy's assets as files of a checkpoint. */
+async function assetFiles(
+  assets: PolicyAssets,
+  languageFiles: ReturnType<typeof buildWordLevelTokenizer>,
+): Promise<Map<string, Uint8Array>> {
+  const dir = await Deno.makeTempDir();
+  try {
+    await assets.fast.save(join(dir, ASSET_PATHS.fast));
+    await saveLanguageFiles(join(dir, ASSET_PATHS.language), languageFiles);
+    await Deno.mkdir(join(dir, "aloha"));
+    await saveNormStats(join(dir, ASSET_PATHS.stats), assets.stats);
+    const out = new Map<string, Uint8Array>();
+    for (const sub of [ASSET_PATHS.fast, ASSET_PATHS.language, "aloha"]) {
+      for await (const { name } of Deno.readDir(join(dir, sub))) {
+        out.set(`${sub}/${name}`, await Deno.readFile(join(dir, sub, name)));
+      }
+    }
+    return out;
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+}
+
+if (import.meta.main) await runMain(main);
