@@ -1,0 +1,71 @@
+/**
+ * THE loop of the controller: swap weights, then observe → infer → execute the chunk → record.
+ * @module
+ */
+
+import type { ActorCritic } from "../common/policy/actor_critic.ts";
+import type { ChunkTransition, HostTensor } from "../common/types.ts";
+import type { Rollout } from "./rollout.ts";
+
+/** Newer weights. */
+export interface NewWeights {
+  /** Their version. */
+  readonly version: number;
+  /** All weights under prefixed names. */
+  readonly tensors: readonly HostTensor[];
+}
+
+/** The loop's view of the way to the learner. */
+export interface ChunkSink {
+  /** Weights that came since the last call; null if none did. */
+  takeLatestWeights(): NewWeights | null;
+  /** False asks the loop to wait: the learner has more chunks than it can use. */
+  hasCapacity(): boolean;
+  /** Queue a chunk. Never waits for the network. */
+  send(transition: ChunkTransition): void;
+  /** Wait until a claim about the link holds, at most so long. */
+  until(claim: () => boolean, timeoutMs: number): Promise<boolean>;
+}
+
+/** What the loop works with. */
+export interface ControlLoopParts {
+  /** Drives the robots. */
+  readonly rollout: Rollout;
+  /** The policy; its weights are replaced between chunks. */
+  readonly policy: ActorCritic;
+  /** Writes newer weights into the policy. */
+  readonly assign: (weights: NewWeights) => void;
+  /** Where transitions go. */
+  readonly sink: ChunkSink;
+  /** Called after each chunk of all robots. */
+  readonly onChunks: (transitions: readonly ChunkTransition[], policyVersion: number) => void;
+  /** Version of the weights that the policy starts with. */
+  readonly policyVersion: number;
+  /** Ends the loop. */
+  readonly signal: AbortSignal;
+}
+
+/** How long one wait for the learner lasts before the loop looks around, in milliseconds. */
+const CAPACITY_POLL_MS = 1000;
+
+/** Act until the signal ends it. While the learner is away the robot keeps acting. */
+export async function runControlLoop(parts: ControlLoopParts): Promise<void> {
+  const { rollout, policy, assign, sink, onChunks, signal } = parts;
+  let version = parts.policyVersion;
+  while (!signal.aborted) {
+    const weights = sink.takeLatestWeights();
+    if (weights) {
+      assign(weights);
+      version = weights.version;
+    }
+    if (!sink.hasCapacity()) {
+      await sink.until(() => sink.hasCapacity() || signal.aborted, CAPACITY_POLL_MS);
+      continue;
+    }
+    const transitions = await rollout.advance(policy, version);
+    for (const transition of transitions) sink.send(transition);
+    onChunks(transitions, version);
+    // Let sockets and the status server have their turn: wasm inference leaves no gaps.
+    await new Promise((resolve) => setTimeout(resolve, 0));
+  }
+}

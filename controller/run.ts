@@ -1,0 +1,167 @@
+/**
+ * A whole controller: opens robots, policy, link and status page, runs the loop, closes everything.
+ * @module
+ */
+
+import type { Config } from "../common/config/config.ts";
+import { listen } from "../common/http/listen.ts";
+import { useDevice } from "../common/policy/backend.ts";
+import { chooseCheckpoint } from "../common/policy/choose_checkpoint.ts";
+import { assignWeights, loadPolicy, policySignature } from "../common/policy/load.ts";
+import { normal, seededRandom } from "../common/random.ts";
+import type { ChunkTransition, Logger } from "../common/types.ts";
+import { runControlLoop } from "./control_loop.ts";
+import { HELD_OUT_SEED } from "./evaluation.ts";
+import { LearnerLink } from "./learner_link.ts";
+import { Rollout } from "./rollout.ts";
+import { createRobots } from "./sim/create_robots.ts";
+import { createControllerApp } from "./status.ts";
+
+/** What a controller gets from its surroundings. */
+export interface ControllerSurroundings {
+  /** Its id, unique over all controllers of a learner. */
+  readonly controllerId: string;
+  /** The token that peers must show; null for none. */
+  readonly token: string | null;
+  /** Takes lines for people. */
+  readonly logger: Logger;
+  /** Stops the controller in good order. */
+  readonly signal: AbortSignal;
+  /** Called when the status page is bound. */
+  readonly onListening?: (url: string) => void;
+}
+
+/** What a run came to. */
+export interface ControllerSummary {
+  /** Chunks executed. */
+  readonly chunks: number;
+  /** Chunks sent to the learner, each counted once. */
+  readonly chunksSent: number;
+  /** Chunks that the learner accepted. */
+  readonly chunksAcknowledged: number;
+  /** Chunks dropped because the learner was away for too long. */
+  readonly chunksDropped: number;
+  /** Episodes finished. */
+  readonly episodes: number;
+  /** Of those, successes. */
+  readonly successes: number;
+  /** Version of the last weights. */
+  readonly policyVersion: number;
+  /** Milliseconds in the policy, in physics and in observing. */
+  readonly times: { readonly inferMs: number; readonly executeMs: number; readonly observeMs: number };
+}
+
+/** Run a controller until the learner ends the run or the signal stops it. */
+export async function runController(
+  config: Config,
+  surroundings: ControllerSurroundings,
+): Promise<ControllerSummary> {
+  const { logger, token, controllerId } = surroundings;
+  const device = await useDevice(config.device);
+  const choice = await chooseCheckpoint(config);
+  for (const note of choice.notes) logger.warn(note);
+  const random = seededRandom(config.seed);
+  const { policy } = await loadPolicy(choice.path, { ...config, normal: () => normal(random) });
+  using _policy = policy;
+  logger.info(`${choice.reason}: ${choice.path}; computing on ${device.backend} (${device.reason})`);
+
+  using robots = await createRobots(config, policy.shape.variant.siglip.imageSize);
+  const counts = { chunks: 0, episodes: 0, successes: 0, policyVersion: 0 };
+  const rollout = new Rollout({
+    robots: robots.all,
+    temperature: config.temperature,
+    random,
+    nextEpisode: episodeSource(controllerId, config.seed),
+  });
+  const link = new LearnerLink({
+    url: config.learnerUrl,
+    token,
+    controllerId,
+    signature: policySignature(policy, config.temperature),
+    random: seededRandom(config.seed + 1),
+    logger,
+    outboxCapacity: config.outboxCapacity,
+    windowChunks: Math.min(config.outboxCapacity, 4 * config.numEnvs),
+    maxFrameBytes: config.maxMessageMib * 2 ** 20,
+  });
+  const app = createControllerApp({
+    host: config.host,
+    token,
+    logger,
+    status: () => ({
+      ...counts,
+      link: link.state,
+      counts: link.counts(),
+      times: rollout.times,
+      task: config.task,
+      robots: robots.all.length,
+    }),
+  });
+  const listener = listen((request) => app.fetch(request), {
+    host: config.host,
+    port: config.controllerPort,
+  });
+  logger.info(`controller's status is at ${listener.url}/status`);
+  surroundings.onListening?.(listener.url);
+
+  const stop = new AbortController();
+  const signal = AbortSignal.any([surroundings.signal, stop.signal]);
+  try {
+    link.connect();
+    const ended = link.ended.then((end) => {
+      stop.abort();
+      return end;
+    });
+    await runControlLoop({
+      rollout,
+      policy,
+      assign: ({ version, tensors }) => {
+        assignWeights(policy, tensors);
+        counts.policyVersion = version;
+      },
+      sink: link,
+      policyVersion: choice.metadata.policyVersion,
+      onChunks: (transitions) => count(counts, transitions),
+      signal,
+    });
+    if (stop.signal.aborted) {
+      const end = await ended;
+      if (end.reason === "refused") throw new Error(end.sentence);
+      logger.info(end.sentence);
+    }
+  } finally {
+    await link.close();
+    await listener.close();
+  }
+  const sent = link.counts();
+  return {
+    ...counts,
+    chunksSent: sent.sent,
+    chunksAcknowledged: sent.acked,
+    chunksDropped: sent.dropped,
+    times: rollout.times,
+  };
+}
+
+/** Seeds of training episodes: below the held-out ones, and different for each seed of the run. */
+function episodeSource(controllerId: string, seed: number) {
+  const random = seededRandom(seed ^ 0x5eed);
+  let episode = 0;
+  return () => ({
+    seed: Math.floor(random() * HELD_OUT_SEED),
+    episodeId: `${controllerId}-${episode++}`,
+  });
+}
+
+function count(
+  counts: { chunks: number; episodes: number; successes: number },
+  transitions: readonly ChunkTransition[],
+): void {
+  counts.chunks += transitions.length;
+  for (const { isTerminal, isTruncated, isSuccess } of transitions) {
+    if (!isTerminal && !isTruncated) continue;
+    counts.episodes++;
+    if (isSuccess) counts.successes++;
+  }
+}
+
