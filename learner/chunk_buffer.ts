@@ -30,8 +30,17 @@ export interface BufferDrops {
 export class ChunkBuffer {
   readonly #episodes = new Map<string, ChunkTransition[]>();
   readonly #drops = { stale: 0, orphaned: 0 };
+  readonly #onWait: () => void;
   #ready = 0;
   #arrived: (() => void) | undefined;
+
+  /**
+   * @param onWait Called whenever {@link ChunkBuffer.take} has to wait for more chunks: whoever was
+   *   asked to hold chunks back must send again.
+   */
+  constructor(onWait: () => void = () => {}) {
+    this.#onWait = onWait;
+  }
 
   /** Chunks that can be trained on now. */
   get ready(): number {
@@ -78,6 +87,7 @@ export class ChunkBuffer {
       signal.throwIfAborted();
       this.#dropStale(oldestVersion);
       if (this.#ready >= count) return this.#takeReady(count);
+      this.#onWait();
       await this.#nextArrival(signal);
     }
   }

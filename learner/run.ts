@@ -62,14 +62,15 @@ export async function runLearner(
   logger.info(`${choice.reason}: ${choice.path}; computing on ${ready.device}`);
 
   const progress = initialProgress(before);
-  const buffer = new ChunkBuffer();
+  // Whoever was told to wait goes on when too little is left: chunks may have grown stale.
+  const buffer = new ChunkBuffer(() => server.setBusy(false));
   const episodes = new EpisodeLog(progress.episodes);
   let latest: UpdateRecord | null = null;
   const metrics: LearnerMetrics = new LearnerMetrics(() => ({
     controllers: server.controllers().length,
     policyVersion: progress.policyVersion,
   }));
-  const recorder = await RunRecorder.open({ config, ...surroundings, sinks: [metrics] });
+  const recorder = new RunRecorder({ config, ...surroundings, sinks: [metrics] });
   const server: LearnerServer = new LearnerServer({
     host: config.host,
     token,
@@ -108,6 +109,8 @@ export async function runLearner(
   let weights = ready.weights;
   try {
     const listener = server.listen({ port: config.port });
+    // Only now that nothing in the way is left does the experiment's folder come to be.
+    await recorder.open();
     logger.info(`learner listens on ${listener.url}`);
     surroundings.onListening?.(listener.url);
     await runTrainLoop({

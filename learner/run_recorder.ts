@@ -26,44 +26,55 @@ export interface RunRecorderOptions {
   readonly logger: Logger;
 }
 
+/** Where {@link RunRecorder.open} writes. */
+interface Opened {
+  readonly sink: MetricsSink;
+  readonly database: LearnerDatabase;
+}
+
 /** Records a run. Owner of its sinks and its database. */
 export class RunRecorder {
   /** Id of the run, unique. */
   readonly runId = crypto.randomUUID();
-  readonly #sink: MetricsSink;
-  readonly #database: LearnerDatabase;
-  readonly #logger: Logger;
+  readonly #options: RunRecorderOptions;
+  #opened: Opened | undefined;
   #episodes: NewEpisode[] = [];
 
-  private constructor(sink: MetricsSink, database: LearnerDatabase, logger: Logger) {
-    this.#sink = sink;
-    this.#database = database;
-    this.#logger = logger;
+  /**
+   * Nothing is written before {@link RunRecorder.open}.
+   * @param options What it needs.
+   */
+  constructor(options: RunRecorderOptions) {
+    this.#options = options;
   }
 
   /**
    * Open everything and note the start of the run.
    * @throws Error, one sentence, if a file cannot be written.
    */
-  static async open(options: RunRecorderOptions): Promise<RunRecorder> {
-    const { config, wandbApiKey, sinks, logger } = options;
+  async open(): Promise<void> {
+    const { config, wandbApiKey, sinks, logger } = this.#options;
     const folder = join(config.checkpointDir, config.expName);
     await Deno.mkdir(folder, { recursive: true });
-    const wandb = createWandbSink({
-      apiKey: wandbApiKey,
-      isEnabled: config.wandb,
-      project: config.wandbProject,
-      name: config.expName,
-      config,
-      logger,
-    });
-    const jsonl = new JsonlSink(join(folder, "metrics.jsonl"), { logger });
-    const sink = combineSinks([...sinks, jsonl, ...(wandb ? [wandb] : [])], logger);
-    const database = new LearnerDatabase(config.databaseUrl || join(folder, "tendon.sqlite"));
-    const recorder = new RunRecorder(sink, database, logger);
-    const { runId } = recorder;
-    await database.startRun({ runId, name: config.expName, config, startedAtMs: Date.now() });
-    return recorder;
+    const database = new LearnerDatabase(sqliteUrl(config.databaseUrl, folder));
+    try {
+      const { runId } = this;
+      await database.startRun({ runId, name: config.expName, config, startedAtMs: Date.now() });
+      const jsonl = new JsonlSink(join(folder, "metrics.jsonl"), { logger });
+      const wandb = createWandbSink({
+        apiKey: wandbApiKey,
+        isEnabled: config.wandb,
+        project: config.wandbProject,
+        name: config.expName,
+        config,
+        logger,
+      });
+      const all = [...sinks, jsonl, ...(wandb ? [wandb] : [])];
+      this.#opened = { sink: combineSinks(all, logger), database };
+    } catch (error) {
+      await database.close();
+      throw error;
+    }
   }
 
   /** Note a finished episode; it is written with the next update. */
@@ -74,17 +85,17 @@ export class RunRecorder {
 
   /** Note an update, and write the episodes that finished before it. */
   async update(record: UpdateRecord): Promise<void> {
-    this.#sink.log(record.update, { ...record });
+    this.#opened?.sink.log(record.update, { ...record });
     const episodes = this.#episodes;
     this.#episodes = [];
-    await this.#guard("episodes", () => this.#database.recordEpisodes(episodes));
+    await this.#write("episodes", (database) => database.recordEpisodes(episodes));
   }
 
   /** Note a checkpoint. */
   async checkpoint(path: string, { updates, policyVersion }: Progress): Promise<void> {
     const { runId } = this;
-    await this.#guard("a checkpoint", () =>
-      this.#database.recordCheckpoint({
+    await this.#write("a checkpoint", (database) =>
+      database.recordCheckpoint({
         path,
         runId,
         step: updates,
@@ -94,24 +105,33 @@ export class RunRecorder {
   }
 
   /**
-   * Note the end of the run and close everything.
+   * Note the end of the run and close everything. Does nothing if nothing was opened.
    * @param outcome In a word: finished, stopped or failed.
    */
   async end(outcome: string): Promise<void> {
-    await this.#guard("the end of the run", async () => {
-      await this.#database.recordEpisodes(this.#episodes);
-      await this.#database.endRun(this.runId, outcome, Date.now());
+    await this.#write("the end of the run", async (database) => {
+      await database.recordEpisodes(this.#episodes);
+      await database.endRun(this.runId, outcome, Date.now());
     });
-    await this.#sink.close();
-    await this.#guard("what is left", () => this.#database.close());
+    await this.#opened?.sink.close();
+    await this.#write("what is left", (database) => database.close());
+    this.#opened = undefined;
   }
 
-  async #guard(what: string, write: () => Promise<void>): Promise<void> {
+  /** Write to the database; trouble is a warning. */
+  async #write(what: string, write: (database: LearnerDatabase) => Promise<void>): Promise<void> {
+    if (!this.#opened) return;
     try {
-      await write();
+      await write(this.#opened.database);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      this.#logger.warn(`Cannot write ${what} to the database: ${reason}`);
+      this.#options.logger.warn(`Cannot write ${what} to the database: ${reason}`);
     }
   }
+}
+
+/** The configured database, or a file in the experiment's folder. */
+function sqliteUrl(configured: string, folder: string): string {
+  const url = configured || join(folder, "tendon.sqlite");
+  return url.startsWith("sqlite:") ? url : `sqlite:${url}`;
 }

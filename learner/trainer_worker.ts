@@ -57,7 +57,7 @@ async function start({ checkpoint, reference, config }: TrainerRequest & { kind:
   const anchor = config.klWeight > 0 ? await loadPolicy(reference, critic) : undefined;
   trainer = new PpoTrainer(loaded.policy, config, anchor?.policy);
   const { optimizer, metadata } = loaded.checkpoint;
-  if (optimizer) await trainer.adam.restore(optimizer, metadata.training.optimizerSteps);
+  if (optimizer) trainer.adam.restore(optimizer, metadata.training.optimizerSteps);
   const { shape } = loaded.policy;
   return {
     signature: policySignature(loaded.policy, config.temperature),

@@ -1,5 +1,7 @@
 /**
- * tfjs's Adam with a state that can be written to a checkpoint and restored.
+ * Adam (Kingma and Ba, 2015) with a state that can be written to a checkpoint and restored bit for
+ * bit. tfjs's own keeps βᵗ as a running float32 product and restores it as a power, which differs.
+ *
  * @module
  */
 
@@ -20,14 +22,15 @@ export interface AdamOptions {
 
 /** Adam over a fixed list of variables. Owner of its moments. */
 export class AdamState implements Disposable {
-  readonly #optimizer: tf.AdamOptimizer;
+  readonly #options: AdamOptions;
   readonly #variables: readonly tf.Variable[];
+  /** Means of gradients, then means of their squares; empty before the first step. */
+  #moments: tf.Variable[] = [];
   #steps = 0;
 
   /** @param variables What will be trained, always in this order. */
   constructor(options: AdamOptions, variables: readonly tf.Variable[]) {
-    const { learningRate, adamBeta1, adamBeta2, adamEpsilon } = options;
-    this.#optimizer = tf.train.adam(learningRate, adamBeta1, adamBeta2, adamEpsilon);
+    this.#options = options;
     this.#variables = variables;
   }
 
@@ -36,22 +39,40 @@ export class AdamState implements Disposable {
     return this.#steps;
   }
 
-  /** Take one step. The gradients stay the caller's. */
+  /**
+   * Take one step. The gradients stay the caller's.
+   * @param gradients By variable name; a variable without one stays as it is.
+   */
   apply(gradients: tf.NamedTensorMap): void {
-    const ordered = this.#variables.map((v) => ({ name: v.name, tensor: gradients[v.name] }));
-    this.#optimizer.applyGradients(ordered);
+    if (this.#moments.length === 0) this.#moments = this.#zeros();
     this.#steps++;
+    const { learningRate, adamBeta1, adamBeta2, adamEpsilon } = this.#options;
+    // Both bias corrections in two numbers, the paper's own rearrangement (end of its section 2).
+    const correction2 = Math.sqrt(1 - adamBeta2 ** this.#steps);
+    const stepSize = learningRate * correction2 / (1 - adamBeta1 ** this.#steps);
+    const epsilon = adamEpsilon * correction2;
+    const count = this.#variables.length;
+    tf.tidy(() => {
+      this.#variables.forEach((variable, i) => {
+        const gradient = gradients[variable.name];
+        if (!gradient) return;
+        const [mean, square] = [this.#moments[i], this.#moments[count + i]];
+        mean.assign(tf.add(tf.mul(mean, adamBeta1), tf.mul(gradient, 1 - adamBeta1)));
+        square.assign(
+          tf.add(tf.mul(square, adamBeta2), tf.mul(tf.square(gradient), 1 - adamBeta2)),
+        );
+        const change = tf.div(mean, tf.add(tf.sqrt(square), epsilon));
+        variable.assign(tf.sub(variable, tf.mul(change, stepSize)));
+      });
+    });
   }
 
   /** Both moments of every variable, in order, as `moment/<i>`; empty before the first step. */
-  async toHost(): Promise<HostTensor[]> {
-    if (this.#steps === 0) return [];
-    // The first weight is tfjs's own step count, which lives in the metadata here.
-    const [, ...moments] = await this.#optimizer.getWeights();
-    return Promise.all(moments.map(async ({ tensor }, i) => ({
+  toHost(): Promise<HostTensor[]> {
+    return Promise.all(this.#moments.map(async (moment, i) => ({
       name: `moment/${i}`,
-      shape: tensor.shape,
-      data: Float32Array.from(await tensor.data()),
+      shape: moment.shape,
+      data: Float32Array.from(await moment.data()),
     })));
   }
 
@@ -59,35 +80,44 @@ export class AdamState implements Disposable {
    * Continue from a stored state.
    * @param tensors What {@link AdamState.toHost} gave.
    * @param steps Steps that had been taken.
-   * @throws RangeError if the state belongs to other variables.
+   * @throws RangeError if the state belongs to other variables; nothing has changed then.
    */
-  async restore(tensors: readonly HostTensor[], steps: number): Promise<void> {
-    if (tensors.length !== 2 * this.#variables.length) {
+  restore(tensors: readonly HostTensor[], steps: number): void {
+    const count = this.#variables.length;
+    if (tensors.length !== 2 * count) {
       throw new RangeError(
         `Cannot resume: the optimiser's state has ${tensors.length} tensors, the policy needs ` +
-          `${2 * this.#variables.length}`,
+          `${2 * count}`,
       );
     }
     const byName = new Map(tensors.map((t) => [t.name, t]));
-    const weights = Array.from(tensors, (_, i) => {
+    const ordered = tensors.map((_, i) => {
       const tensor = byName.get(`moment/${i}`);
-      const variable = this.#variables[i % this.#variables.length];
-      if (!tensor || tensor.shape.join() !== variable.shape.join()) {
+      const { shape } = this.#variables[i % count];
+      if (!tensor || tensor.shape.join() !== shape.join()) {
         throw new RangeError(
           `Cannot resume: moment ${i} of the optimiser has shape [${tensor?.shape}], the policy ` +
-            `needs [${variable.shape}]`,
+            `needs [${shape}]`,
         );
       }
-      return { name: variable.name, tensor: tf.tensor(tensor.data, [...tensor.shape]) };
+      return tensor;
     });
-    const iterations = { name: "iter", tensor: tf.scalar(steps, "int32") };
-    await this.#optimizer.setWeights([iterations, ...weights]);
-    tf.dispose(iterations.tensor);
+    if (this.#moments.length === 0) this.#moments = this.#zeros();
+    this.#moments.forEach((moment, i) => {
+      tf.tidy(() => moment.assign(tf.tensor(ordered[i].data, moment.shape)));
+    });
     this.#steps = steps;
+  }
+
+  #zeros(): tf.Variable[] {
+    return [...this.#variables, ...this.#variables].map(({ shape }) =>
+      tf.tidy(() => tf.variable(tf.zeros(shape), false))
+    );
   }
 
   /** Free the moments. */
   [Symbol.dispose](): void {
-    this.#optimizer.dispose();
+    tf.dispose(this.#moments);
+    this.#moments = [];
   }
 }

@@ -288,4 +288,3 @@ function selectRows({ input, tokens, allowed }: PreparedChunks, rows: number[]):
     allowed: rows.map((i) => allowed[i]),
   };
 }
-

@@ -1,0 +1,71 @@
+/**
+ * What the learner's tests share: transitions without pictures, and chunks that a real policy
+ * sampled.
+ *
+ * @module
+ */
+
+import type { ActorCritic } from "../common/policy/actor_critic.ts";
+import { makeObservations } from "../common/policy/testing.ts";
+import { seededRandom } from "../common/random.ts";
+import { CAMERA_NAMES, type ChunkTransition, type Observation } from "../common/types.ts";
+import type { Estimate } from "./ppo/gae.ts";
+
+/** An observation that no policy will see: pictures of no pixel. */
+const BLANK: Observation = {
+  images: Object.fromEntries(
+    CAMERA_NAMES.map((camera) => [camera, { width: 0, height: 0, data: new Uint8Array(0) }]),
+  ) as unknown as Observation["images"],
+  state: new Float32Array(14),
+  prompt: "reach the red ball",
+};
+
+/** A transition of which only the given fields matter. */
+export function makeTransition(changes: Partial<ChunkTransition> = {}): ChunkTransition {
+  const { episodeId = "episode", chunkIndex = 0 } = changes;
+  return {
+    chunkId: `${episodeId}.${chunkIndex}`,
+    episodeId,
+    chunkIndex,
+    policyVersion: 0,
+    observation: BLANK,
+    tokens: Int32Array.of(0),
+    logProb: -1,
+    value: 0,
+    reward: 0,
+    stepsExecuted: 4,
+    isTerminal: false,
+    isTruncated: false,
+    isSuccess: false,
+    finalValue: 0,
+    ...changes,
+  };
+}
+
+/**
+ * Chunks that a policy samples for made-up observations.
+ * @param seed Of observations and draws.
+ * @param advantages One a chunk; value targets are the critic's values plus these.
+ */
+export async function sampleEstimates(
+  policy: ActorCritic,
+  seed: number,
+  advantages: readonly number[],
+): Promise<Estimate[]> {
+  const observations = makeObservations(seed, advantages.length);
+  const chunks = await policy.sampleActions(observations, {
+    temperature: 1,
+    random: seededRandom(seed),
+  });
+  return chunks.map(({ tokens, logProb, value }, i) => ({
+    transition: makeTransition({
+      episodeId: `episode-${i}`,
+      observation: observations[i],
+      tokens,
+      logProb,
+      value,
+    }),
+    advantage: advantages[i],
+    valueTarget: value + advantages[i],
+  }));
+}
