@@ -1,0 +1,137 @@
+/**
+ * `deno task bench`: what Tendon takes on this machine, beside what it should take.
+ * @module
+ */
+
+import { cpus } from "node:os";
+import { parseCommand, UsageError } from "../common/cli/flags.ts";
+import { consoleLogger } from "../common/cli/logger.ts";
+import { runMain } from "../common/cli/main.ts";
+import { nearest } from "../common/cli/nearest.ts";
+import { useDevice } from "../common/policy/backend.ts";
+import type { BenchContext } from "./bench/context.ts";
+import { benchInference } from "./bench/inference.ts";
+import { benchLeak } from "./bench/leak.ts";
+import { benchLearner } from "./bench/learner.ts";
+import { isGoalMet, type Measurement, measurementTable } from "./bench/measurement.ts";
+import { benchSimulation } from "./bench/simulation.ts";
+import { benchTokenizer } from "./bench/tokenizer.ts";
+import { benchWire } from "./bench/wire.ts";
+import { openCheckpoint } from "./open_checkpoint.ts";
+
+const PARTS: Readonly<Record<string, (context: BenchContext) => Promise<Measurement[]>>> = {
+  inference: benchInference,
+  simulation: benchSimulation,
+  learner: benchLearner,
+  wire: benchWire,
+  tokenizer: benchTokenizer,
+  leak: benchLeak,
+};
+
+const COMMAND = {
+  name: "deno task bench",
+  summary:
+    "Time the policy, the simulation, the learner's update, the wire and the tokenizer, and " +
+    "look for leaked tensors.",
+  preset: "demo",
+  fields: [
+    "seed",
+    "task",
+    "checkpoint",
+    "device",
+    "numEnvs",
+    "maxEpisodeSteps",
+    "chunksPerUpdate",
+    "epochs",
+    "batchSize",
+    "trainVision",
+  ],
+  flags: {
+    only: {
+      kind: "string",
+      default: "",
+      unit: "parts",
+      description:
+        `Comma-separated parts to run, of ${Object.keys(PARTS).join(", ")}; empty runs ` +
+        "all.",
+    },
+    repeats: {
+      kind: "integer",
+      default: 30,
+      minimum: 1,
+      maximum: 10_000,
+      unit: "timings",
+      description: "Timings behind each median; whole updates take a tenth, batches fewer.",
+    },
+    json: {
+      kind: "boolean",
+      default: false,
+      description: "Print all numbers as one JSON object, the last line of stdout.",
+    },
+  },
+} as const satisfies Parameters<typeof parseCommand>[0];
+
+/** Read `--only`. */
+function chosenParts(only: string): string[] {
+  const known = Object.keys(PARTS);
+  if (only.trim() === "") return known;
+  return only.split(",").map((word) => {
+    const name = word.trim();
+    if (known.includes(name)) return name;
+    const meant = nearest(name, known);
+    throw new UsageError(
+      `Invalid --only: there is no part ${JSON.stringify(name)}` +
+        `${meant ? ` (did you mean ${meant}?)` : ""}; it takes ${known.join(", ")}.`,
+    );
+  });
+}
+
+async function main(signal: AbortSignal): Promise<void> {
+  const parsed = parseCommand(COMMAND, Deno.args);
+  if (parsed.kind === "help") return console.log(parsed.text);
+  const { flags } = parsed;
+  const parts = chosenParts(flags.only);
+  const { path, config } = await openCheckpoint(parsed.config, parsed.given);
+  const { backend, reason } = await useDevice(config.device);
+  const log = consoleLogger();
+
+  const cores = cpus();
+  const machine = {
+    device: backend,
+    cpu: cores[0]?.model.trim() ?? "unknown",
+    cores: cores.length,
+    deno: Deno.version.deno,
+    checkpoint: path,
+    task: config.task,
+    model: `${config.variant}, chunks of ${config.horizon}×${config.actionDim}`,
+  };
+  console.log(`device      ${backend} (${reason})`);
+  console.log(`cpu         ${machine.cpu}, ${machine.cores} cores`);
+  console.log(`deno        ${machine.deno}`);
+  console.log(`checkpoint  ${path} (${machine.model})`);
+
+  const context = { checkpoint: path, config, repeats: flags.repeats, signal };
+  const results: Record<string, readonly Measurement[]> = {};
+  for (const part of parts) {
+    signal.throwIfAborted();
+    log.info(`measuring ${part}`);
+    results[part] = await PARTS[part](context);
+    console.log(`\n${measurementTable(part, results[part])}`);
+  }
+
+  const goals = Object.values(results).flat().filter((m) => m.goal);
+  const met = goals.filter(isGoalMet).length;
+  if (goals.length > 0) console.log(`\n${met} of ${goals.length} goals met`);
+  if (!flags.json) return;
+  const withVerdicts = Object.entries(results).map(([part, measurements]) => [
+    part,
+    measurements.map((m) => ({ ...m, name: m.name.trim(), isGoalMet: isGoalMet(m) })),
+  ]);
+  console.log(JSON.stringify({
+    ...machine,
+    repeats: flags.repeats,
+    results: Object.fromEntries(withVerdicts),
+  }));
+}
+
+if (import.meta.main) await runMain(main);
