@@ -1,0 +1,29 @@
+import assert from "node:assert/strict";
+import { EpisodeLog } from "./episode_log.ts";
+import { makeTransition } from "./testing.ts";
+
+Deno.test("EpisodeLog adds up interleaved episodes and tells each once", () => {
+  const log = new EpisodeLog(7);
+  const add = (episodeId: string, chunkIndex: number, changes = {}) =>
+    log.add(makeTransition({ episodeId, chunkIndex, reward: 1.5, stepsExecuted: 10, ...changes }));
+  assert.equal(add("a", 0), undefined);
+  assert.equal(add("b", 0, { reward: -1 }), undefined);
+  const ended = { isTerminal: true, isSuccess: true, policyVersion: 3, stepsExecuted: 4 };
+  const a = { episodeId: "a", reward: 3, steps: 14, isSuccess: true, policyVersion: 3 };
+  assert.deepEqual(add("a", 1, ended), a);
+  const b = { episodeId: "b", reward: 0.5, steps: 20, isSuccess: false, policyVersion: 0 };
+  assert.deepEqual(add("b", 1, { isTruncated: true }), b);
+  assert.equal(log.total, 9);
+  assert.deepEqual(log.takeFinished(), [a, b]);
+  assert.deepEqual(log.takeFinished(), []);
+  assert.equal(log.total, 9);
+});
+
+Deno.test("EpisodeLog forgets episodes that nobody ends", () => {
+  const log = new EpisodeLog();
+  const id = (i: number) => `abandoned-${i}`;
+  for (let i = 0; i <= 10_000; i++) log.add(makeTransition({ episodeId: id(i), reward: 1 }));
+  const end = { chunkIndex: 1, reward: 1, isTerminal: true };
+  assert.equal(log.add(makeTransition({ episodeId: id(0), ...end }))?.reward, 1);
+  assert.equal(log.add(makeTransition({ episodeId: id(9), ...end }))?.reward, 2);
+});
