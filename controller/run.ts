@@ -48,7 +48,11 @@ export interface ControllerSummary {
   /** Version of the last weights. */
   readonly policyVersion: number;
   /** Milliseconds in the policy, in physics and in observing. */
-  readonly times: { readonly inferMs: number; readonly executeMs: number; readonly observeMs: number };
+  readonly times: {
+    readonly inferMs: number;
+    readonly executeMs: number;
+    readonly observeMs: number;
+  };
 }
 
 /** Run a controller until the learner ends the run or the signal stops it. */
@@ -63,7 +67,9 @@ export async function runController(
   const random = seededRandom(config.seed);
   const { policy } = await loadPolicy(choice.path, { ...config, normal: () => normal(random) });
   using _policy = policy;
-  logger.info(`${choice.reason}: ${choice.path}; computing on ${device.backend} (${device.reason})`);
+  logger.info(
+    `${choice.reason}: ${choice.path}; computing on ${device.backend} (${device.reason})`,
+  );
 
   using robots = await createRobots(config, policy.shape.variant.siglip.imageSize);
   const counts = { chunks: 0, episodes: 0, successes: 0, policyVersion: 0 };
@@ -164,4 +170,3 @@ function count(
     if (isSuccess) counts.successes++;
   }
 }
-

@@ -28,6 +28,8 @@ export interface BufferDrops {
 
 /** Chunks by episode. */
 export class ChunkBuffer {
+  /** Called whenever the number of ready chunks has changed. */
+  onReady: (ready: number) => void = () => {};
   readonly #episodes = new Map<string, ChunkTransition[]>();
   readonly #drops = { stale: 0, orphaned: 0 };
   readonly #onWait: () => void;
@@ -67,6 +69,7 @@ export class ChunkBuffer {
     chunks.push(chunk);
     this.#ready += readyIn(chunks);
     this.#episodes.set(chunk.episodeId, chunks);
+    this.onReady(this.#ready);
     this.#arrived?.();
   }
 
@@ -106,6 +109,7 @@ export class ChunkBuffer {
       if (left === 0) break;
     }
     this.#ready -= wanted - left;
+    this.onReady(this.#ready);
     return segments;
   }
 

@@ -78,7 +78,9 @@ export async function trainImitation(
       variables,
       1,
     );
-    optimizer.applyGradients(gradients as unknown as Parameters<typeof optimizer.applyGradients>[0]);
+    optimizer.applyGradients(
+      gradients as unknown as Parameters<typeof optimizer.applyGradients>[0],
+    );
     tf.dispose(gradients);
     options.onStep?.(step, loss);
   }

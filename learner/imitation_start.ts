@@ -3,10 +3,7 @@
  * @module
  */
 
-import {
-  backboneSpecs,
-  drawParameters,
-} from "../common/policy/parameters.ts";
+import { backboneSpecs, drawParameters } from "../common/policy/parameters.ts";
 import type { PolicyVariant } from "../common/policy/variants.ts";
 import type { LanguageTokenizer } from "../common/tokenizer/language.ts";
 import type { HostTensor } from "../common/types.ts";

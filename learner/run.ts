@@ -80,8 +80,6 @@ export async function runLearner(
     intake: createIntake(new ChunkDedup(), (chunk) => {
       buffer.add(chunk);
       recorder.episode(episodes.add(chunk));
-      // One batch waits while another is trained on; more would only grow stale.
-      server.setBusy(buffer.ready >= config.chunksPerUpdate);
     }),
     status: () => ({
       name: config.expName,
@@ -97,6 +95,9 @@ export async function runLearner(
     maxControllers: config.maxControllers,
     maxFrameBytes: config.maxMessageMib * 2 ** 20,
   });
+
+  // One batch waits while another is trained on; more would only grow stale.
+  buffer.onReady = (chunks) => server.setBusy(chunks >= config.chunksPerUpdate);
 
   const checkpoints = new CheckpointWriter({
     config,
@@ -120,10 +121,7 @@ export async function runLearner(
       trainer,
       progress,
       signal,
-      publish: (version, tensors) => {
-        server.publish(version, tensors);
-        server.setBusy(buffer.ready >= config.chunksPerUpdate);
-      },
+      publish: (version, tensors) => server.publish(version, tensors),
       onUpdate: async (record, newWeights) => {
         latest = record;
         weights = newWeights;

@@ -24,7 +24,11 @@ import { VARIANTS } from "../common/policy/variants.ts";
 import { normal, seededRandom } from "../common/random.ts";
 import { FastTokenizer } from "../common/tokenizer/fast.ts";
 import { createLanguageTokenizer, saveLanguageFiles } from "../common/tokenizer/language.ts";
-import { computeFieldStats, type NormStats, saveNormStats } from "../common/tokenizer/normalization.ts";
+import {
+  computeFieldStats,
+  type NormStats,
+  saveNormStats,
+} from "../common/tokenizer/normalization.ts";
 import { buildWordLevelTokenizer } from "../common/tokenizer/word_level.ts";
 import { ALOHA_DIM } from "../common/robot/aloha.ts";
 import { evaluatePolicy } from "../controller/evaluation.ts";
@@ -131,7 +135,10 @@ const COMMAND = {
   },
 } as const satisfies Parameters<typeof parseCommand>[0];
 
-type Flags = Extract<ReturnType<typeof parseCommand<typeof COMMAND.flags>>, { kind: "run" }>["flags"];
+type Flags = Extract<
+  ReturnType<typeof parseCommand<typeof COMMAND.flags>>,
+  { kind: "run" }
+>["flags"];
 
 /** Fit statistics and tokenizers to demonstrations. */
 function fitAssets(

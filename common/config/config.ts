@@ -69,6 +69,8 @@ export interface PolicyConfig {
   readonly maxValueSteps: number;
   /** What the critic reads. */
   readonly valueInput: ValueInput;
+  /** Whether the value loss trains the value head alone, not the backbone that it reads. */
+  readonly isCriticDetached: boolean;
   /** Sampling temperature. */
   readonly temperature: number;
   /** Where tensors are computed. */
@@ -99,6 +101,8 @@ export interface PpoConfig {
   readonly batchSize: number;
   /** Adam's step size. */
   readonly learningRate: number;
+  /** Step size of Adam for the value head. */
+  readonly valueLearningRate: number;
   /** Largest change of the chunk's probability ratio, as a fraction. */
   readonly clipRange: number;
   /** Discount per chunk. */

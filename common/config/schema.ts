@@ -89,6 +89,11 @@ const policy = {
     "",
     "What the critic judges: the observation, or the observation with the sampled chunk.",
   ),
+  isCriticDetached: field(
+    z.boolean(),
+    "",
+    "Let the value loss train the value head alone, not the backbone that it reads.",
+  ),
   temperature: field(
     z.number().gt(0).max(10),
     "",
@@ -121,7 +126,12 @@ const ppo = {
   chunksPerUpdate: field(z.int().min(1).max(65536), "chunks", "Chunks collected for one update."),
   epochs: field(z.int().min(1).max(100), "passes", "Passes over the chunks of an update."),
   batchSize: field(z.int().min(1).max(65536), "chunks", "Chunks of one gradient step."),
-  learningRate: field(z.number().gt(0).max(1), "", "Step size of the Adam optimiser."),
+  learningRate: field(z.number().gt(0).max(1), "", "Step size of the Adam optimiser for the backbone."),
+  valueLearningRate: field(
+    z.number().gt(0).max(1),
+    "",
+    "Step size of the Adam optimiser for the value head.",
+  ),
   clipRange: field(
     z.number().gt(0).lt(1),
     "",

@@ -8,7 +8,7 @@
  * @module
  */
 
-import { ARM_DIM, ALOHA_DIM } from "../robot/aloha.ts";
+import { ALOHA_DIM, ARM_DIM } from "../robot/aloha.ts";
 import { normalize, type NormStats, unnormalize } from "../tokenizer/normalization.ts";
 
 /** True for the index of a gripper in ALOHA's 14 numbers. */

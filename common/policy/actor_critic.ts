@@ -15,7 +15,7 @@ import { ChunkGrammar } from "../tokenizer/grammar.ts";
 import type { LanguageTokenizer } from "../tokenizer/language.ts";
 import { normalize, type NormStats } from "../tokenizer/normalization.ts";
 import { buildPrefix, forcedActionPrefix } from "../tokenizer/prompt.ts";
-import { forward, type Network, type NetworkInput, startDecoding } from "./network.ts";
+import { forward, imageTokens, type Network, type NetworkInput, startDecoding } from "./network.ts";
 import type { ParameterStore } from "./parameters.ts";
 import { drawToken } from "./sampling.ts";
 import { MASKED_LOGIT, type PolicyVariant } from "./variants.ts";
@@ -49,6 +49,8 @@ export interface PolicyShape {
   readonly valueInput: "observation" | "chunk";
   /** Most action tokens that the `chunk` critic reads. */
   readonly maxValueSteps: number;
+  /** The value loss trains the critic alone, not the backbone that it reads. */
+  readonly isCriticDetached: boolean;
 }
 
 /** Chunks prepared for {@link ActorCritic.evaluate}. */
@@ -97,7 +99,7 @@ export class ActorCritic implements Disposable {
     backbone: ParameterStore,
     valueHead: ParameterStore,
   ) {
-    const { variant, horizon, actionDim, valueInput, maxValueSteps } = shape;
+    const { variant, horizon, actionDim, valueInput, maxValueSteps, isCriticDetached } = shape;
     const free = variant.gemma.vocab - variant.fastSkipTokens - assets.language.vocabSize;
     if (assets.fast.vocabSize > free) {
       throw new RangeError(
@@ -116,6 +118,7 @@ export class ActorCritic implements Disposable {
       fastVocab: assets.fast.vocabSize,
       valueInput,
       maxValueSteps,
+      isCriticDetached,
     };
   }
 
@@ -209,17 +212,42 @@ export class ActorCritic implements Disposable {
 
   /**
    * Tokenise observations and work out what the grammar allowed, once for many passes.
-   * @throws RangeError if a chunk's tokens leave the grammar: such a chunk was never sampled.
+   * @throws RangeError if a chunk's tokens leave the grammar (such a chunk was never sampled), or
+   *   there is not one chunk an observation.
    */
   prepareChunks(
     observations: readonly Observation[],
     tokens: readonly Int32Array[],
   ): PreparedChunks {
+    if (observations.length !== tokens.length || tokens.length === 0) {
+      throw new RangeError(
+        `Cannot prepare chunks: ${observations.length} observations and ${tokens.length} chunks ` +
+          "were given; each needs the other, and at least one of both",
+      );
+    }
     const input = this.prepareInput(observations);
     const allowed = tokens.map((row, i) =>
       this.grammar.allowedAlong(row, this.#tokenBudget(input.ids.prompts[i]))
     );
     return { input, tokens, allowed };
+  }
+
+  /**
+   * The same chunks with their image tokens computed once, for many passes while the image encoder
+   * stays as it is. Worth it from the second pass on.
+   * @param batchSize Rows encoded at a time.
+   */
+  async encodeImagesOnce(chunks: PreparedChunks, batchSize: number): Promise<PreparedChunks> {
+    const rows: Float32Array[] = [];
+    for (let from = 0; from < chunks.tokens.length; from += batchSize) {
+      const indices = chunks.tokens.map((_, i) => i).slice(from, from + batchSize);
+      const tensor = tf.tidy(() => imageTokens(this.network, selectRows(chunks, indices).input));
+      const data = await tensor.data<"float32">();
+      const width = data.length / indices.length;
+      for (const i of indices.keys()) rows.push(data.slice(i * width, (i + 1) * width));
+      tensor.dispose();
+    }
+    return { ...chunks, input: { ...chunks.input, imageTokens: rows } };
   }
 
   /**
@@ -289,6 +317,23 @@ export class ActorCritic implements Disposable {
     this.network.backbone.dispose();
     this.network.valueHead.dispose();
   }
+}
+
+/** Some rows of prepared chunks, in the order given. */
+export function selectRows(
+  { input, tokens, allowed }: PreparedChunks,
+  rows: readonly number[],
+): PreparedChunks {
+  const cameras = CAMERA_NAMES.length;
+  return {
+    input: {
+      images: rows.flatMap((i) => input.images.slice(i * cameras, (i + 1) * cameras)),
+      imageTokens: input.imageTokens && rows.map((i) => input.imageTokens![i]),
+      ids: { prompts: rows.map((i) => input.ids.prompts[i]), forced: input.ids.forced },
+    },
+    tokens: rows.map((i) => tokens[i]),
+    allowed: rows.map((i) => allowed[i]),
+  };
 }
 
 /** Additive mask and one-hot choice `[B, S, V]`, and which places hold a token `[B, S]`. */

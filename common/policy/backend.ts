@@ -3,6 +3,7 @@
  * @module
  */
 
+import { fileURLToPath } from "node:url";
 import * as tf from "@tensorflow/tfjs";
 import { setWasmPaths } from "@tensorflow/tfjs-backend-wasm";
 import { registerWasmKernels } from "./wasm_kernels.ts";
@@ -34,7 +35,9 @@ export async function useDevice(device: DeviceName): Promise<ChosenDevice> {
     };
   }
   if (device === "wasm") {
-    setWasmPaths(new URL(".", import.meta.resolve("@tensorflow/tfjs-backend-wasm")).pathname);
+    setWasmPaths(
+      fileURLToPath(new URL(".", import.meta.resolve("@tensorflow/tfjs-backend-wasm"))),
+    );
     registerWasmKernels();
   }
   if (device === "webgpu") {

@@ -28,7 +28,10 @@ export function embedTokens(
   size: GemmaSize,
   ids: tf.Tensor2D,
 ): tf.Tensor3D {
-  const rows = tf.gather(params.get("PaliGemma/llm/embedder/input_embedding"), tf.reshape(ids, [-1]));
+  const rows = tf.gather(
+    params.get("PaliGemma/llm/embedder/input_embedding"),
+    tf.reshape(ids, [-1]),
+  );
   return tf.reshape(tf.mul(rows, Math.sqrt(size.width)), [...ids.shape, size.width]) as tf.Tensor3D;
 }
 

@@ -31,6 +31,8 @@ export interface CriticOptions {
   readonly valueInput: "observation" | "chunk";
   /** Most action tokens that a `chunk` critic reads. */
   readonly maxValueSteps: number;
+  /** The value loss trains the critic alone. */
+  readonly isCriticDetached: boolean;
   /** Standard normal numbers for its fresh weights. */
   readonly normal: () => number;
 }
@@ -78,6 +80,7 @@ export async function loadPolicy(dir: string, critic: CriticOptions): Promise<Lo
     valueHeadHiddenDim: (hasCritic && model.valueHeadHiddenDim) || critic.valueHeadHiddenDim,
     valueInput: (hasCritic && model.valueInput) || critic.valueInput,
     maxValueSteps: (hasCritic && model.maxValueSteps) || critic.maxValueSteps,
+    isCriticDetached: critic.isCriticDetached,
   };
   const headSpecs = valueHeadSpecs(variant.gemma.width, shape.valueHeadHiddenDim);
   const head = checkpoint.valueHead
@@ -111,7 +114,8 @@ export function policySignature(
     tokenizer: assets.fast.fingerprint(),
     language: assets.language.fingerprint(),
     normalization: normStatsFingerprint(assets.stats),
-    chunk: `${horizon}x${actionDim}, at most ${maxTokenLen} text tokens, temperature ${temperature}`,
+    chunk:
+      `${horizon}x${actionDim}, at most ${maxTokenLen} text tokens, temperature ${temperature}`,
   };
 }
 
@@ -141,14 +145,23 @@ export function splitWeights(
 
 /**
  * Write weights into a policy, between two chunks.
- * @throws RangeError if a name or a size is not the policy's.
+ * @throws RangeError if a name or a shape is not the policy's; nothing has been written then.
  */
 export function assignWeights({ network }: ActorCritic, weights: readonly HostTensor[]): void {
+  const stray = weights.find(({ name }) =>
+    !name.startsWith(ACTOR_PREFIX) && !name.startsWith(CRITIC_PREFIX)
+  );
+  if (stray) {
+    throw new RangeError(
+      `Cannot assign ${stray.name}: names begin with ${ACTOR_PREFIX} or ${CRITIC_PREFIX}`,
+    );
+  }
   const { actorBackbone, valueHead } = splitWeights(weights);
+  network.backbone.check(actorBackbone);
+  network.valueHead.check(valueHead);
   network.backbone.assign(actorBackbone);
   network.valueHead.assign(valueHead);
 }
-
 
 /** Every file below `assets/` of a checkpoint, to be carried into the next one. */
 export async function readAssetFiles(dir: string): Promise<ReadonlyMap<string, Uint8Array>> {

@@ -34,16 +34,23 @@ export interface Network {
   readonly valueHead: ParameterStore;
   /** Number of FAST tokens. */
   readonly fastVocab: number;
-  /** What the critic reads: the prompt's last hidden state, or the mean over action tokens. */
+  /** What the critic reads: the state before the first action token, or the mean over a chunk's. */
   readonly valueInput: "observation" | "chunk";
   /** Most action tokens that the `chunk` critic reads. */
   readonly maxValueSteps: number;
+  /** The value loss trains the critic alone, not the backbone that it reads. */
+  readonly isCriticDetached: boolean;
 }
 
 /** What the network is shown: pictures and prompts of a batch. */
 export interface NetworkInput {
   /** `[B · cameras]` pictures, the cameras of one row together in the order of CAMERA_NAMES. */
   readonly images: readonly RgbImage[];
+  /**
+   * `[I, D]` image tokens of each row, if they were computed before with weights that have not
+   * changed since; the pictures are then not looked at.
+   */
+  readonly imageTokens?: readonly Float32Array[];
   /** Prompts. */
   readonly ids: PrefixIds;
 }
@@ -58,14 +65,25 @@ export function imageTensor(images: readonly RgbImage[], size: number): tf.Tenso
         `The policy sees ${size}×${size} pictures, this one is ${image.width}×${image.height}`,
       );
     }
+    if (image.data.length !== pixels) {
+      throw new RangeError(
+        `A ${size}×${size} picture has ${pixels} bytes, this one has ${image.data.length}`,
+      );
+    }
     for (let j = 0, at = i * pixels; j < pixels; j++) data[at + j] = image.data[j] / 127.5 - 1;
   });
   return tf.tensor4d(data, [images.length, size, size, 3]);
 }
 
 /** Image tokens of each row, all cameras in order: `[B, I, D]`. */
-function imageTokens(net: Network, input: NetworkInput): tf.Tensor3D {
+export function imageTokens(net: Network, input: NetworkInput): tf.Tensor3D {
   const { siglip, gemma } = net.variant;
+  if (input.imageTokens) {
+    const rows = input.imageTokens;
+    const joined = new Float32Array(rows.length * rows[0].length);
+    rows.forEach((row, i) => joined.set(row, i * row.length));
+    return tf.tensor(joined, [rows.length, rows[0].length / gemma.width, gemma.width]);
+  }
   const pictures = imageTensor(input.images, siglip.imageSize);
   const tokens = encodeImages(net.backbone, siglip, pictures);
   return tf.reshape(tokens, [input.ids.prompts.length, -1, gemma.width]) as tf.Tensor3D;
@@ -106,8 +124,6 @@ export interface ForwardOutput {
   readonly logits: tf.Tensor3D;
   /** `[B]`. */
   readonly value: tf.Tensor1D;
-  /** Hidden states from the last prompt token on, `[B, 1 + G + S − 1, D]`. */
-  readonly hidden: tf.Tensor3D;
 }
 
 /**
@@ -124,27 +140,29 @@ export function forward(
   const fed = tokens.map((row) => Array.from(row.slice(0, steps - 1), (t) => languageId(net, t)));
   const hidden = runGemma(net.backbone, net.variant.gemma, {
     ...embedSequence(net, input, layout, fed),
-    // Read from the last prompt token on: the critic's, then those that predict action tokens.
-    readFrom: layout.imageTokens + layout.promptTokens - 1,
+    readFrom: firstPredicting(layout),
   });
-  const predicting = tf.slice(hidden, [0, layout.forcedTokens, 0], [-1, steps, -1]) as tf.Tensor3D;
   const { gemma, fastSkipTokens } = net.variant;
   return {
-    logits: fastLogits(net.backbone, gemma, predicting, net.fastVocab, fastSkipTokens),
-    value: criticOf(net, hidden, predicting, tokens.map((t) => t.length)),
-    hidden,
+    logits: fastLogits(net.backbone, gemma, hidden, net.fastVocab, fastSkipTokens),
+    value: criticOf(net, hidden, tokens.map((t) => t.length)),
   };
 }
 
-/** The critic's value from hidden states: of the last prompt token, or the mean over a chunk's. */
-function criticOf(
-  net: Network,
-  hidden: tf.Tensor3D,
-  predicting: tf.Tensor3D,
-  lengths: readonly number[],
-): tf.Tensor1D {
+/** The position that the first FAST token is predicted from: the last one before it. */
+function firstPredicting(layout: SequenceLayout): number {
+  return layout.imageTokens + layout.promptTokens + layout.forcedTokens - 1;
+}
+
+/**
+ * The critic's value from the hidden states `[B, S, D]` that action tokens are predicted from. The
+ * `observation` critic reads the first, which has seen no action; the `chunk` critic reads the mean
+ * over a chunk's.
+ */
+function criticOf(net: Network, predicting: tf.Tensor3D, lengths: readonly number[]): tf.Tensor1D {
+  const seen = net.isCriticDetached ? withoutGradient(predicting) : predicting;
   if (net.valueInput === "observation") {
-    return valueOf(net.valueHead, tf.squeeze(tf.slice(hidden, [0, 0, 0], [-1, 1, -1]), [1]));
+    return valueOf(net.valueHead, tf.squeeze(tf.slice(seen, [0, 0, 0], [-1, 1, -1]), [1]));
   }
   const [batch, steps] = predicting.shape;
   const weights = new Float32Array(batch * steps);
@@ -152,8 +170,16 @@ function criticOf(
     const used = Math.min(length, net.maxValueSteps);
     weights.fill(1 / used, row * steps, row * steps + used);
   });
-  const mean = tf.sum(tf.mul(predicting, tf.tensor3d(weights, [batch, steps, 1])), 1);
+  const mean = tf.sum(tf.mul(seen, tf.tensor3d(weights, [batch, steps, 1])), 1);
   return valueOf(net.valueHead, mean);
+}
+
+/** x, through which no gradient flows back. */
+function withoutGradient(x: tf.Tensor3D): tf.Tensor {
+  return tf.customGrad((...args) => ({
+    value: tf.clone(args[0] as tf.Tensor),
+    gradFunc: (dy: tf.Tensor) => tf.zerosLike(dy),
+  }))(x);
 }
 
 /**
@@ -215,19 +241,18 @@ export async function startDecoding(
     const valuesOfLayers: tf.Tensor3D[] = [];
     const hidden = runGemma(net.backbone, gemma, {
       ...embedSequence(net, input, layout, []),
-      readFrom: layout.imageTokens + layout.promptTokens - 1,
+      readFrom: firstPredicting(layout),
       remember: (layer, k, v) => {
         keys[layer] = k;
         valuesOfLayers[layer] = v;
         return [k, v];
       },
     });
-    const last = tf.slice(hidden, [0, layout.forcedTokens, 0], [-1, 1, -1]) as tf.Tensor3D;
     const value = net.valueInput === "observation"
-      ? criticOf(net, hidden, last, [])
+      ? criticOf(net, hidden, [])
       : tf.zeros([batch]) as tf.Tensor1D;
     cache = new KvCache(keys, valuesOfLayers, capacity);
-    return { first: last, values: value };
+    return { first: hidden, values: value };
   });
   const memory = cache!;
 
@@ -253,7 +278,10 @@ export async function startDecoding(
       const at = memory.length;
       const hidden = tf.tidy(() => {
         const ids = Int32Array.from(tokens, (t) => languageId(net, t));
-        const here = Float32Array.from({ length: batch }, (_, row) => positions[row * capacity + at]);
+        const here = Float32Array.from(
+          { length: batch },
+          (_, row) => positions[row * capacity + at],
+        );
         const mask = decodeMask(layout, at + 1, capacity);
         return runGemma(net.backbone, gemma, {
           x: embedTokens(net.backbone, gemma, tf.tensor2d(ids, [batch, 1], "int32")),
@@ -270,7 +298,7 @@ export async function startDecoding(
     async finish(lengths) {
       const tensor = tf.tidy(() => {
         const all = tf.concat(predicting, 1) as tf.Tensor3D;
-        return criticOf(net, all, all, lengths);
+        return criticOf(net, all, lengths);
       });
       const out = await tensor.data<"float32">();
       tensor.dispose();

@@ -276,7 +276,8 @@ export class ParameterStore {
    */
   constructor(specs: readonly ParameterSpec[], tensors: ReadonlyMap<string, HostTensor>) {
     this.specs = specs;
-    for (const spec of specs) {
+    // All are checked before the first variable is made: a constructor that throws owns nothing.
+    const values = specs.map((spec) => {
       const found = tensors.get(spec.path);
       if (!found) {
         throw new RangeError(`Cannot build the policy: parameter ${spec.path} is missing`);
@@ -287,13 +288,18 @@ export class ParameterStore {
             `the variant wants [${spec.shape}]`,
         );
       }
-      this.#variables.set(
-        spec.path,
-        splitLayers(spec, found.data).map((layer, i) =>
-          tf.variable(tf.tensor(layer, [...spec.computeShape]), true, undefined)
-        ),
-      );
-    }
+      checkLength("build the policy", found);
+      return found.data;
+    });
+    specs.forEach((spec, i) => {
+      const variables = splitLayers(spec, values[i]).map((layer) => {
+        const initial = tf.tensor(layer, [...spec.computeShape]);
+        const variable = tf.variable(initial);
+        initial.dispose(); // The variable holds the data by itself.
+        return variable;
+      });
+      this.#variables.set(spec.path, variables);
+    });
   }
 
   /**
@@ -316,21 +322,39 @@ export class ParameterStore {
     return this.specs.filter((s) => accepts(s.path)).flatMap((s) => this.#variables.get(s.path)!);
   }
 
-  /** Write new values into the variables. Nothing is rebuilt. */
-  assign(tensors: Iterable<HostTensor>): void {
+  /**
+   * Check that values can be assigned.
+   * @throws RangeError naming the first array that the store has not or that has another shape.
+   */
+  check(tensors: Iterable<HostTensor>): void {
+    for (const tensor of tensors) this.#specOf(tensor);
+  }
+
+  /**
+   * Write new values into the variables. Nothing is rebuilt.
+   * @throws RangeError as {@link ParameterStore.check} does; nothing has been written then.
+   */
+  assign(tensors: readonly HostTensor[]): void {
+    this.check(tensors);
     for (const tensor of tensors) {
-      const spec = this.specs.find((s) => s.path === tensor.name);
-      if (!spec) throw new RangeError(`The policy has no parameter ${tensor.name}`);
-      if (count(tensor.shape) !== count(spec.shape)) {
-        throw new RangeError(
-          `Cannot assign ${tensor.name}: shape [${tensor.shape}], the policy wants [${spec.shape}]`,
-        );
-      }
+      const spec = this.#specOf(tensor);
       const variables = this.#variables.get(tensor.name)!;
       splitLayers(spec, tensor.data).forEach((layer, i) => {
         tf.tidy(() => variables[i].assign(tf.tensor(layer, [...spec.computeShape])));
       });
     }
+  }
+
+  #specOf(tensor: HostTensor): ParameterSpec {
+    const spec = this.specs.find((s) => s.path === tensor.name);
+    if (!spec) throw new RangeError(`The policy has no parameter ${tensor.name}`);
+    if (tensor.shape.join() !== spec.shape.join()) {
+      throw new RangeError(
+        `Cannot assign ${tensor.name}: shape [${tensor.shape}], the policy wants [${spec.shape}]`,
+      );
+    }
+    checkLength("assign", tensor);
+    return spec;
   }
 
   /** Read every array back in the layout of a checkpoint. */
@@ -353,6 +377,15 @@ export class ParameterStore {
   dispose(): void {
     for (const variables of this.#variables.values()) tf.dispose(variables);
     this.#variables.clear();
+  }
+}
+
+function checkLength(verb: string, { name, shape, data }: HostTensor): void {
+  if (data.length !== count(shape)) {
+    throw new RangeError(
+      `Cannot ${verb}: parameter ${name} of shape [${shape}] has ${data.length} values, ` +
+        `${count(shape)} are needed`,
+    );
   }
 }
 

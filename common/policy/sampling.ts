@@ -56,9 +56,12 @@ export function drawToken(
     let left = random() * sum;
     for (let i = 0; i < vocab; i++) {
       if (!allowed[i]) continue;
+      const p = Math.exp(logits[at + i] * inverse - top);
+      // What has underflowed to 0 cannot be drawn, not even when `random` gives 0.
+      if (p === 0) continue;
       token = i;
-      left -= Math.exp(logits[at + i] * inverse - top);
-      if (left <= 0) break;
+      left -= p;
+      if (left < 0) break;
     }
   }
   return { token, logProb: logits[at + token] * inverse - top - logSum, entropy };

@@ -25,7 +25,9 @@ interface WasmBackend {
     };
   };
   dataIdNextNumber: number;
-  readonly dataIdMap: { get(dataId: object): { readonly id: number; readonly memoryOffset: number } };
+  readonly dataIdMap: {
+    get(dataId: object): { readonly id: number; readonly memoryOffset: number };
+  };
   makeOutput(shape: readonly number[], dtype: string): tf.TensorInfo;
   typedArrayFromHeap(tensor: tf.TensorInfo): Float32Array | Int32Array;
   disposeData(dataId: object): void;
@@ -62,6 +64,11 @@ const product = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
 
 /** `[…, m, k] · […, k, p]`; the leading axes agree, or are all 1 on one side, used for all. */
 function batchMatMul({ inputs, attrs, backend }: MatMulParams): tf.TensorInfo {
+  if (inputs.a.dtype !== "float32" || inputs.b.dtype !== "float32") {
+    throw new TypeError(
+      `Cannot multiply ${inputs.a.dtype} by ${inputs.b.dtype} on wasm: cast both to float32`,
+    );
+  }
   const owned: tf.TensorInfo[] = [];
   const plain = (x: tf.TensorInfo, isTransposed: boolean): tf.TensorInfo => {
     if (!isTransposed) return x;
@@ -69,17 +76,25 @@ function batchMatMul({ inputs, attrs, backend }: MatMulParams): tf.TensorInfo {
     owned.push(out);
     return out;
   };
+  const leadingA = inputs.a.shape.slice(0, -2);
+  const leadingB = inputs.b.shape.slice(0, -2);
+  const batchA = product(leadingA);
+  const batchB = product(leadingB);
+  const [rowsA, columnsA] = inputs.a.shape.slice(-2);
+  const [rowsB, columnsB] = inputs.b.shape.slice(-2);
+  const [m, k] = attrs.transposeA ? [columnsA, rowsA] : [rowsA, columnsA];
+  const [kB, p] = attrs.transposeB ? [columnsB, rowsB] : [rowsB, columnsB];
+  const isBatchOdd = batchA !== 1 && batchB !== 1 && leadingA.join() !== leadingB.join();
+  if (k !== kB || isBatchOdd) {
+    throw new RangeError(
+      `Cannot multiply [${inputs.a.shape}] by [${inputs.b.shape}]: inner axes are ${k} and ${kB}; ` +
+        "they must be equal, and leading axes must agree or be all 1 on one side",
+    );
+  }
   const a = plain(inputs.a, attrs.transposeA);
   const b = plain(inputs.b, attrs.transposeB);
-  const [m, k] = a.shape.slice(-2);
-  const [kB, p] = b.shape.slice(-2);
-  const batchA = product(a.shape.slice(0, -2));
-  const batchB = product(b.shape.slice(0, -2));
-  if (k !== kB || (batchA !== batchB && batchA !== 1 && batchB !== 1)) {
-    throw new RangeError(`Cannot multiply [${a.shape}] by [${b.shape}]`);
-  }
-  const batch = Math.max(batchA, batchB);
-  const leading = (batchA === 1 ? b : a).shape.slice(0, -2);
+  const batch = batchA === 1 ? batchB : batchA;
+  const leading = tf.broadcast_util.assertAndGetBroadcastShape(leadingA, leadingB);
   const out = backend.makeOutput([...leading, m, p], "float32");
 
   multiply ??= backend.wasm.cwrap("BatchMatMul", null, [

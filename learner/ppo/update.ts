@@ -4,7 +4,11 @@
  */
 
 import * as tf from "@tensorflow/tfjs";
-import type { ActorCritic, PreparedChunks } from "../../common/policy/actor_critic.ts";
+import {
+  type ActorCritic,
+  type PreparedChunks,
+  selectRows,
+} from "../../common/policy/actor_critic.ts";
 import type { Estimate } from "./gae.ts";
 import { normalizeAdvantages } from "./gae.ts";
 import { clippedGradients } from "./gradients.ts";
@@ -17,8 +21,10 @@ export interface PpoOptions {
   readonly epochs: number;
   /** Chunks of one gradient step. */
   readonly batchSize: number;
-  /** Adam's step size. */
+  /** Adam's step size for the backbone. */
   readonly learningRate: number;
+  /** Adam's step size for the critic. */
+  readonly valueLearningRate: number;
   /** Adam's decay of the mean of gradients. */
   readonly adamBeta1: number;
   /** Adam's decay of the mean of squared gradients. */
@@ -73,7 +79,7 @@ export interface UpdateMetrics {
   readonly skippedSteps: number;
   /** 1 if the KL bound ended the update early. */
   readonly stoppedEarly: number;
-  /** Milliseconds spent on tokenising and masks. */
+  /** Milliseconds spent on tokenising, masks and, when it is frozen, the image encoder. */
   readonly prepareMs: number;
   /** Milliseconds spent on forward and backward passes. */
   readonly gradientMs: number;
@@ -99,6 +105,7 @@ export class PpoTrainer implements Disposable {
   readonly #policy: ActorCritic;
   readonly #reference: ActorCritic | undefined;
   readonly #options: PpoOptions;
+  /** The backbone's trained variables, then the critic's. */
   readonly #variables: tf.Variable[];
 
   /**
@@ -114,7 +121,8 @@ export class PpoTrainer implements Disposable {
     this.#options = options;
     this.#reference = options.klWeight > 0 ? reference : undefined;
     this.#variables = trainableVariables(policy, options.trainVision);
-    this.adam = new AdamState(options, this.#variables);
+    const critic = policy.network.valueHead.select(() => true);
+    this.adam = new AdamState(options, this.#variables, critic);
   }
 
   /**
@@ -129,10 +137,13 @@ export class PpoTrainer implements Disposable {
     const { epochs, batchSize, targetKl } = this.#options;
     const prepareStart = performance.now();
     const chunks = this.#options.normalizeAdvantages ? normalizeAdvantages(estimates) : estimates;
-    const prepared = this.#policy.prepareChunks(
+    const tokenized = this.#policy.prepareChunks(
       chunks.map((e) => e.transition.observation),
       chunks.map((e) => e.transition.tokens),
     );
+    const prepared = this.#options.trainVision
+      ? tokenized
+      : await this.#policy.encodeImagesOnce(tokenized, batchSize);
     const time = { prepareMs: performance.now() - prepareStart, gradientMs: 0, optimizerMs: 0 };
     const sums = new Map<string, number>();
     let steps = 0, skipped = 0, stoppedEarly = 0, logProbGap = 0;
@@ -274,17 +285,4 @@ function minibatches(n: number, size: number, random: () => number): number[][] 
     { length: Math.ceil(n / size) },
     (_, b) => order.slice(b * size, (b + 1) * size),
   );
-}
-
-/** Some rows of prepared chunks. */
-function selectRows({ input, tokens, allowed }: PreparedChunks, rows: number[]): PreparedChunks {
-  const cameras = input.images.length / tokens.length;
-  return {
-    input: {
-      images: rows.flatMap((i) => input.images.slice(i * cameras, (i + 1) * cameras)),
-      ids: { prompts: rows.map((i) => input.ids.prompts[i]), forced: input.ids.forced },
-    },
-    tokens: rows.map((i) => tokens[i]),
-    allowed: rows.map((i) => allowed[i]),
-  };
 }

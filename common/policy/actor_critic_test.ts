@@ -1,0 +1,249 @@
+import * as tf from "@tensorflow/tfjs";
+import assert from "node:assert/strict";
+import type { Observation, SampledChunk } from "../types.ts";
+import { randomSource } from "../tokenizer/testing.ts";
+import type { ActorCritic } from "./actor_critic.ts";
+import { useDevice } from "./backend.ts";
+import {
+  ACTION_DIM,
+  countTensors,
+  HORIZON,
+  makeAssets,
+  makeObservations,
+  makePolicy,
+  maxDifference,
+  MICRO,
+  MICRO_LORA,
+} from "./testing.ts";
+
+const TOLERANCE = 1e-4;
+const tokensOf = (chunks: readonly SampledChunk[]) => chunks.map((chunk) => chunk.tokens);
+
+async function checkRecomputation(
+  policy: ActorCritic,
+  observations: readonly Observation[],
+  chunks: readonly SampledChunk[],
+  temperature: number,
+): Promise<void> {
+  const tokens = tokensOf(chunks);
+  const logProb = await policy.computeActionChunkLogProb(observations, tokens, temperature);
+  const entropy = await policy.computeActionChunkEntropy(observations, tokens, temperature);
+  const value = await policy.computeActionChunkValue(observations, tokens);
+  assert.ok(maxDifference(logProb, chunks.map((c) => c.logProb)) < TOLERANCE, "log-probabilities");
+  assert.ok(maxDifference(entropy, chunks.map((c) => c.entropy)) < TOLERANCE, "entropies");
+  assert.ok(maxDifference(value, chunks.map((c) => c.value)) < TOLERANCE, "values");
+}
+
+for (const device of ["cpu", "wasm"] as const) {
+  for (const valueInput of ["observation", "chunk"] as const) {
+    Deno.test(`what sampleActions() records is what is recomputed, ${valueInput} critic on ${device}`, async () => {
+      await useDevice(device);
+      for (const variant of [MICRO, MICRO_LORA, { ...MICRO, decodePositions: "openpi" as const }]) {
+        using policy = makePolicy({ variant, valueInput, maxTokenLen: 52 });
+        const observations = makeObservations(1, 5);
+        for (const temperature of [1, 0.7]) {
+          const options = { temperature, random: randomSource(2) };
+          const chunks = await policy.sampleActions(observations, options);
+          assert.ok(new Set(chunks.map((c) => c.tokens.length)).size > 1, "lengths differ");
+          await checkRecomputation(policy, observations, chunks, temperature);
+
+          // Other company in the batch: the learner's minibatches are not the sampler's batches.
+          const mixed = [4, 0, 2];
+          await checkRecomputation(
+            policy,
+            mixed.map((i) => observations[i]),
+            mixed.map((i) => chunks[i]),
+            temperature,
+          );
+          await checkRecomputation(policy, [observations[1]], [chunks[1]], temperature);
+        }
+      }
+    });
+  }
+}
+
+Deno.test("sampleActions() at temperature 0 takes the likeliest token each time", async () => {
+  await useDevice("wasm");
+  using policy = makePolicy();
+  const observations = makeObservations(3, 3);
+  const never = () => assert.fail("greedy decoding draws no numbers");
+  const chunks = await policy.sampleActions(observations, { temperature: 0, random: never });
+  await checkRecomputation(policy, observations, chunks, 1);
+
+  const prepared = policy.prepareChunks(observations, tokensOf(chunks));
+  const logProbs = tf.tidy(() => policy.evaluate(prepared).logProbs);
+  const best = tf.tidy(() => tf.argMax(logProbs, 2));
+  const steps = logProbs.shape[1];
+  const found = await best.data();
+  chunks.forEach(({ tokens }, row) =>
+    tokens.forEach((token, s) => assert.equal(found[row * steps + s], token))
+  );
+  tf.dispose([logProbs, best]);
+});
+
+Deno.test("sampleActions() decodes the tokens that it reports", async () => {
+  await useDevice("wasm");
+  using policy = makePolicy();
+  const options = { temperature: 1, random: randomSource(4) };
+  for (const chunk of await policy.sampleActions(makeObservations(4, 4), options)) {
+    const decoded = policy.assets.fast.decode(chunk.tokens, HORIZON, ACTION_DIM);
+    assert.deepEqual(chunk.actions, decoded);
+    assert.equal(chunk.actions.length, HORIZON * ACTION_DIM);
+  }
+  assert.deepEqual(await policy.sampleActions([], options), []);
+});
+
+Deno.test("sampleActions() is the same for the same seed and differs for another", async () => {
+  await useDevice("wasm");
+  using policy = makePolicy();
+  const sample = async (seed: number) =>
+    tokensOf(
+      await policy.sampleActions(makeObservations(5, 2), {
+        temperature: 1,
+        random: randomSource(seed),
+      }),
+    );
+  assert.deepEqual(await sample(1), await sample(1));
+  assert.notDeepEqual(await sample(1), await sample(2));
+});
+
+Deno.test("10,000 chunks sampled with random weights: none is malformed", async () => {
+  await useDevice("wasm");
+  const batch = 250;
+  let count = 0;
+  let atBudget = 0;
+  for (let round = 0; round < 40; round++) {
+    // Budgets from just enough for a chunk to more than any can use, weights anew every tenth round.
+    const maxTokenLen = 48 + 4 * (round % 10);
+    using policy = makePolicy({ maxTokenLen }, 1 + Math.floor(round / 10));
+    const observations = makeObservations(round, batch);
+    const options = { temperature: round % 2 ? 1 : 3, random: randomSource(round) };
+    const { prompts, forced } = policy.prepareInput(observations).ids;
+    (await policy.sampleActions(observations, options)).forEach((chunk, row) => {
+      const budget = maxTokenLen - prompts[row].length - forced.length - 2;
+      policy.grammar.check(chunk.tokens, budget); // throws if the chunk is malformed or too long
+      assert.equal(chunk.actions.length, HORIZON * ACTION_DIM);
+      assert.ok(chunk.actions.every(Number.isFinite) && Number.isFinite(chunk.logProb));
+      if (chunk.tokens.length === budget) atBudget++;
+      count++;
+    });
+  }
+  assert.equal(count, 10_000);
+  assert.ok(atBudget > 100, `the budget was met ${atBudget} times`);
+});
+
+Deno.test("prepareChunks() refuses a chunk that leaves the grammar", async () => {
+  await useDevice("wasm");
+  using policy = makePolicy();
+  const observations = makeObservations(6, 1);
+  const [chunk] = await policy.sampleActions(observations, {
+    temperature: 1,
+    random: randomSource(6),
+  });
+  const refuse = (tokens: Int32Array, message: RegExp) =>
+    assert.throws(() => policy.prepareChunks(observations, [tokens]), {
+      name: "RangeError",
+      message,
+    });
+  refuse(chunk.tokens.slice(1), /^Malformed chunk: it ends after \d+ tokens with \d+ of 28 coef/);
+  refuse(Int32Array.from([...chunk.tokens, 0]), /^Malformed chunk: token 0 at position \d+ of \d+/);
+  refuse(Int32Array.of(policy.network.fastVocab), /^Malformed chunk: token \d+ at position 0 of 1/);
+  refuse(Int32Array.of(-1), /^Malformed chunk: token -1 at position 0 of 1/);
+  refuse(new Int32Array(0), /^Malformed chunk: it ends after 0 tokens with 28 of 28/);
+  assert.throws(() => policy.prepareChunks(observations, []), {
+    name: "RangeError",
+    message: "Cannot prepare chunks: 1 observations and 0 chunks were given; each needs the " +
+      "other, and at least one of both",
+  });
+});
+
+Deno.test("observations that the policy cannot read are refused, and nothing leaks", async () => {
+  await useDevice("wasm");
+  using policy = makePolicy();
+  const before = countTensors();
+  const options = { temperature: 1, random: randomSource(7) };
+  await assert.rejects(policy.sampleActions(makeObservations(7, 1, 56), options), {
+    name: "RangeError",
+    message: "The policy sees 28×28 pictures, this one is 56×56",
+  });
+  const [observation] = makeObservations(7, 1);
+  const longPrompt = { ...observation, prompt: "reach ".repeat(60) };
+  await assert.rejects(policy.sampleActions([longPrompt], options), {
+    name: "RangeError",
+    message: /^Cannot build the prompt: it takes \d+ tokens .*max_token_len is 64/,
+  });
+  const noNumber = { ...observation, state: observation.state.map(() => NaN) };
+  await assert.rejects(policy.sampleActions([noNumber], options), /is not a number/);
+  using tight = makePolicy({ maxTokenLen: 30 });
+  await assert.rejects(tight.sampleActions([observation], options), /Cannot decode a chunk in/);
+  tight[Symbol.dispose]();
+  assert.equal(countTensors(), before);
+});
+
+Deno.test("a joint outside the statistics is told as the edge of them", async () => {
+  await useDevice("wasm");
+  using policy = makePolicy();
+  const [observation] = makeObservations(8, 1);
+  const promptAt = (rad: number) =>
+    policy.prepareInput([{ ...observation, state: observation.state.map(() => rad) }]).ids.prompts;
+  assert.deepEqual(promptAt(99), promptAt(1.5001));
+  assert.deepEqual(promptAt(-99), promptAt(-1.5));
+});
+
+Deno.test("observationValues() equals the values of sampled chunks", async () => {
+  await useDevice("wasm");
+  for (const valueInput of ["observation", "chunk"] as const) {
+    using policy = makePolicy({ valueInput });
+    const observations = makeObservations(9, 3);
+    const chunks = await policy.sampleActions(observations, {
+      temperature: 0,
+      random: () => 0,
+    });
+    const values = await policy.observationValues(observations);
+    assert.ok(maxDifference(values, chunks.map((c) => c.value)) < TOLERANCE);
+    assert.equal((await policy.observationValues([])).length, 0);
+  }
+});
+
+Deno.test("a policy whose vocabulary has no room for the action tokens is refused", () => {
+  const { vocabSize } = makeAssets().language;
+  const variant = { ...MICRO, gemma: { ...MICRO.gemma, vocab: vocabSize + 20 } };
+  assert.throws(() => makePolicy({ variant }), {
+    name: "RangeError",
+    message: `The action tokenizer has ${makeAssets().fast.vocabSize} tokens, but variant micro ` +
+      "has room for 12",
+  });
+});
+
+for (const valueInput of ["observation", "chunk"] as const) {
+  Deno.test(`sampling and training with the ${valueInput} critic leak no tensor`, async () => {
+    await useDevice("wasm");
+    const start = countTensors();
+    {
+      using policy = makePolicy({ valueInput });
+      const { backbone, valueHead } = policy.network;
+      const variables = [...backbone.select(() => true), ...valueHead.select(() => true)];
+      assert.equal(countTensors() - start, variables.length, "a policy holds its weights alone");
+      const observations = makeObservations(10, 2);
+      const random = randomSource(10);
+      let chunks: SampledChunk[] = [];
+      for (let i = 0; i < 20; i++) {
+        chunks = await policy.sampleActions(observations, { temperature: 1, random });
+        await policy.observationValues(observations);
+      }
+      assert.equal(countTensors() - start, variables.length, "after sampling");
+      const prepared = policy.prepareChunks(observations, tokensOf(chunks));
+      for (let i = 0; i < 20; i++) {
+        const { value, grads } = tf.variableGrads(() =>
+          tf.tidy(() => {
+            const e = policy.evaluate(prepared);
+            return tf.sum(tf.add(tf.add(e.logProb, e.entropy), e.value)) as tf.Scalar;
+          }), variables);
+        tf.dispose([value, grads]);
+      }
+      await checkRecomputation(policy, observations, chunks, 1);
+      assert.equal(countTensors() - start, variables.length, "after training");
+    }
+    assert.equal(countTensors(), start);
+  });
+}

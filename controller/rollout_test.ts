@@ -1,0 +1,127 @@
+import assert from "node:assert/strict";
+import { toRobotActions } from "../common/policy/action_transform.ts";
+import type { ActorCritic } from "../common/policy/actor_critic.ts";
+import { useDevice } from "../common/policy/backend.ts";
+import { ACTION_DIM, HORIZON, makePolicy } from "../common/policy/testing.ts";
+import { seededRandom } from "../common/random.ts";
+import type { ChunkTransition } from "../common/types.ts";
+import { evaluatePolicy, HELD_OUT_SEED } from "./evaluation.ts";
+import { Rollout } from "./rollout.ts";
+import { countedEpisodes, type EpisodeScript, ScriptedRobot } from "./testing.ts";
+
+await useDevice("wasm");
+
+/** Ends of episodes in turn, each a step later than the one before. */
+const ENDS: readonly EpisodeScript["end"][] = ["success", "timeout", "failure"];
+const script = (seed: number): EpisodeScript => ({ steps: 3 + seed, end: ENDS[seed % 3] });
+
+/** Run some episodes to their end; the policy's version counts up with every chunk. */
+async function runEpisodes(policy: ActorCritic, robots: ScriptedRobot[], count: number) {
+  const rollout = new Rollout({
+    robots,
+    nextEpisode: countedEpisodes(count),
+    temperature: 1,
+    random: seededRandom(3),
+  });
+  const all: ChunkTransition[] = [];
+  for (let version = 0;; version++) {
+    const transitions = await rollout.advance(policy, version);
+    if (transitions.length === 0) return { all, rollout };
+    assert.ok(transitions.every((t) => t.policyVersion === version));
+    all.push(...transitions);
+  }
+}
+
+Deno.test("Rollout records whole episodes, in order, under unique ids", async () => {
+  using policy = makePolicy();
+  const { all } = await runEpisodes(policy, [1, 2].map(() => new ScriptedRobot(script)), 7);
+  assert.equal(new Set(all.map((t) => t.chunkId)).size, all.length);
+  for (let episode = 0; episode < 7; episode++) {
+    const chunks = all.filter((t) => t.episodeId === `episode-${episode}`);
+    const { steps, end } = script(episode);
+    assert.deepEqual(chunks.map((t) => t.chunkIndex), chunks.map((_, i) => i));
+    assert.equal(chunks.reduce((n, t) => n + t.stepsExecuted, 0), steps);
+    assert.equal(chunks.reduce((n, t) => n + t.reward, 0), steps * (steps + 1) / 2);
+    const last = chunks.at(-1)!;
+    assert.equal(last.isTerminal, end !== "timeout");
+    assert.equal(last.isTruncated, end === "timeout");
+    assert.equal(last.isSuccess, end === "success");
+    for (const chunk of chunks.slice(0, -1)) {
+      assert.ok(!chunk.isTerminal && !chunk.isTruncated && chunk.stepsExecuted === HORIZON);
+    }
+  }
+});
+
+Deno.test("Rollout hands on the very observations that the policy saw", async () => {
+  using policy = makePolicy();
+  const robots = [1, 2, 3].map(() => new ScriptedRobot(script));
+  const { all } = await runEpisodes(policy, robots, 6);
+  const given = new Set(robots.flatMap((robot) => robot.observed));
+  for (const { observation, tokens, logProb, value } of all) {
+    assert.ok(given.has(observation));
+    // What was recorded is what the policy says about exactly this observation.
+    const [again] = await policy.computeActionChunkLogProb([observation], [tokens]);
+    const [critic] = await policy.computeActionChunkValue([observation], [tokens]);
+    assert.ok(Math.abs(again - logProb) < 1e-4, `${again} is not ${logProb}`);
+    assert.ok(Math.abs(critic - value) < 1e-4, `${critic} is not ${value}`);
+  }
+  assert.equal(new Set(all.map((t) => t.observation)).size, all.length);
+});
+
+Deno.test("Rollout bootstraps only an episode that time cut off", async () => {
+  using policy = makePolicy();
+  const robot = new ScriptedRobot(script);
+  const { all } = await runEpisodes(policy, [robot], 6);
+  const cut = all.filter((t) => t.isTruncated);
+  assert.equal(cut.length, 2);
+  assert.ok(all.every((t) => t.isTruncated || t.finalValue === 0));
+  for (const chunk of cut) {
+    const final = robot.observed[robot.observed.indexOf(chunk.observation) + 1];
+    const [value] = await policy.observationValues([final]);
+    assert.ok(Math.abs(chunk.finalValue - value) < 1e-5);
+    assert.notEqual(value, 0);
+  }
+});
+
+Deno.test("Rollout turns tokens into targets around the state that the policy saw", async () => {
+  using policy = makePolicy();
+  const robot = new ScriptedRobot(() => ({ steps: HORIZON, end: "failure" }));
+  const { all: [chunk] } = await runEpisodes(policy, [robot], 1);
+  const actions = policy.assets.fast.decode([...chunk.tokens], HORIZON, ACTION_DIM);
+  const { stats } = policy.assets;
+  const targets = toRobotActions(actions, chunk.observation.state, ACTION_DIM, stats);
+  assert.deepEqual(Float32Array.from(robot.actions.flatMap((a) => [...a])), targets);
+});
+
+Deno.test("Rollout gives robots new episodes one by one and measures its time", async () => {
+  using policy = makePolicy();
+  const robots = [1, 2].map(() => new ScriptedRobot(script));
+  const { rollout } = await runEpisodes(policy, robots, 5);
+  assert.deepEqual(robots.flatMap((r) => r.seeds).sort(), [0, 1, 2, 3, 4]);
+  assert.ok(rollout.times.inferMs > 0 && rollout.times.executeMs > 0);
+  assert.deepEqual(await rollout.advance(policy, 0), []);
+});
+
+Deno.test("evaluatePolicy() counts successes, rewards and steps of held-out episodes", async () => {
+  using policy = makePolicy();
+  const ends: EpisodeScript["end"][] = ["success", "timeout", "timeout after success", "failure"];
+  const held = (seed: number): EpisodeScript => ({
+    steps: 5 + (seed - HELD_OUT_SEED),
+    end: ends[(seed - HELD_OUT_SEED) % 4],
+  });
+  const robots = [1, 2, 3].map(() => new ScriptedRobot(held));
+  const options = { episodes: 8, temperature: 0, seed: 1 };
+  const result = await evaluatePolicy(policy, robots, options);
+  assert.equal(result.successRate, 0.5);
+  const steps = [5, 6, 7, 8, 9, 10, 11, 12];
+  assert.equal(result.meanSteps, steps.reduce((a, b) => a + b) / 8);
+  assert.equal(result.meanReward, steps.reduce((sum, n) => sum + n * (n + 1) / 2, 0) / 8);
+  assert.ok(result.meanTokens > 1 && result.seconds > 0);
+  const seeds = robots.flatMap((r) => r.seeds).sort();
+  assert.deepEqual(seeds, [0, 1, 2, 3, 4, 5, 6, 7].map((i) => HELD_OUT_SEED + i));
+  const stopped = evaluatePolicy(policy, robots, {
+    ...options,
+    signal: AbortSignal.abort(new Error("stopped by a test")),
+  });
+  await assert.rejects(stopped, /stopped by a test/);
+});
