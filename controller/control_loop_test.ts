@@ -4,7 +4,12 @@ import { assignWeights, readWeights } from "../common/policy/load.ts";
 import { makePolicy } from "../common/policy/testing.ts";
 import { seededRandom } from "../common/random.ts";
 import type { ChunkTransition } from "../common/types.ts";
-import { type ChunkSink, type ControlLoopParts, type NewWeights, runControlLoop } from "./control_loop.ts";
+import {
+  type ChunkSink,
+  type ControlLoopParts,
+  type NewWeights,
+  runControlLoop,
+} from "./control_loop.ts";
 import { LearnerLink } from "./learner_link.ts";
 import { Rollout } from "./rollout.ts";
 import { countedEpisodes, ScriptedRobot } from "./testing.ts";

@@ -149,13 +149,17 @@ export async function runController(
   };
 }
 
-/** Seeds of training episodes: below the held-out ones, and different for each seed of the run. */
+/**
+ * Seeds of training episodes: below the held-out ones, and different for each seed of the run. Ids
+ * differ between restarts too, or a learner would take a restarted controller's chunks for old ones.
+ */
 function episodeSource(controllerId: string, seed: number) {
   const random = seededRandom(seed ^ 0x5eed);
+  const start = crypto.randomUUID().slice(0, 8);
   let episode = 0;
   return () => ({
     seed: Math.floor(random() * HELD_OUT_SEED),
-    episodeId: `${controllerId}-${episode++}`,
+    episodeId: `${controllerId}-${start}-${episode++}`,
   });
 }
 

@@ -93,7 +93,7 @@ export async function runTrainLoop(parts: TrainLoopParts): Promise<void> {
 
     // Update.
     const { metrics, weights, tensors } = await trainer.update(estimates, progress.updates + 1);
-    signal.throwIfAborted();
+    // A stop during the update does not undo it: weights and optimiser stay a pair.
 
     // Publish.
     const age = meanAge(estimates, progress.policyVersion);
