@@ -61,7 +61,9 @@ const COMMAND = {
       minimum: 1,
       maximum: 10_000,
       unit: "timings",
-      description: "Timings behind each median; whole updates take a tenth, batches fewer.",
+      description:
+        "Timings behind each median; whole updates take a tenth, batches fewer. Few of them " +
+        "show a program that is not warm yet.",
     },
     json: {
       kind: "boolean",

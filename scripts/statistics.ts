@@ -62,5 +62,6 @@ export function wilsonInterval(
   const center = shrink * (rate + Z_95 ** 2 / (2 * trials));
   const half = shrink * Z_95 *
     Math.sqrt(rate * (1 - rate) / trials + (Z_95 / (2 * trials)) ** 2);
-  return [Math.max(0, center - half), Math.min(1, center + half)];
+  // Exactly so by the formula; rounding would miss it by an ulp.
+  return [successes === 0 ? 0 : center - half, successes === trials ? 1 : center + half];
 }

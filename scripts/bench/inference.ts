@@ -11,8 +11,11 @@ import { type BenchContext, loadBenchPolicy, startObservations } from "./context
 import { type Measurement, summarize } from "./measurement.ts";
 import { median } from "../statistics.ts";
 
-/** One chunk alone, as a robot infers it, and a rollout's batch. */
-const BATCHES = [1, 32];
+/**
+ * One chunk alone, as a robot infers it, and a rollout's batch. The first rounds, in which JavaScript
+ * is still being compiled, are not counted: a robot runs for hours.
+ */
+const BATCHES = [{ batch: 1, warmUps: 20 }, { batch: 32, warmUps: 3 }];
 
 /** A chunk of 16 steps covers 320 ms of motion; 60 ms of thought between two goes unnoticed. */
 const GOAL_MS = 60;
@@ -23,7 +26,11 @@ const CLOSING_TOKENS = 2;
 /** Time whole chunks, and the prefill and the decoding of the same tokens by themselves. */
 export async function benchInference(context: BenchContext): Promise<Measurement[]> {
   using policy = await loadBenchPolicy(context);
-  const observations = await startObservations(context, policy, Math.max(...BATCHES));
+  const observations = await startObservations(
+    context,
+    policy,
+    Math.max(...BATCHES.map((b) => b.batch)),
+  );
   const measurements: Measurement[] = [];
   for (const batch of BATCHES) {
     measurements.push(...await benchBatch(context, policy, observations, batch));
@@ -35,14 +42,12 @@ async function benchBatch(
   { config, repeats, signal }: BenchContext,
   policy: ActorCritic,
   observations: readonly Observation[],
-  batch: number,
+  { batch, warmUps }: (typeof BATCHES)[number],
 ): Promise<Measurement[]> {
   const random = seededRandom(config.seed);
   const { temperature } = config;
   const wholeMs: number[] = [], prefillMs: number[] = [], decodeMs: number[] = [];
   const steps: number[] = [];
-  // The first rounds compile; they are not counted.
-  const warmUps = 5;
   const rounds = Math.max(3, Math.round(repeats / Math.sqrt(batch)));
   for (let round = 0; round < rounds + warmUps; round++) {
     signal.throwIfAborted();
