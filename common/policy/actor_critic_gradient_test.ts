@@ -95,6 +95,24 @@ for (const valueInput of ["observation", "chunk"] as const) {
   });
 }
 
+Deno.test("a detached critic's value has the same gradient in the critic, and none in the backbone", async () => {
+  await useDevice("cpu");
+  const gradients = [];
+  for (const isCriticDetached of [false, true]) {
+    using policy = makePolicy({ isCriticDetached });
+    const objective = await makeObjective(policy, (e) => e.value);
+    const { backbone, valueHead } = policy.network;
+    gradients.push({
+      critic: await gradientOf(objective, valueHead.get("dense_0/kernel")),
+      backbone: await gradientOf(objective, backbone.get("PaliGemma/llm/final_norm/scale")),
+    });
+  }
+  const [attached, detached] = gradients;
+  assert.ok(maxDifference(attached.critic, detached.critic) < 1e-6);
+  assert.ok(attached.backbone.some((g) => Math.abs(g) > 1e-3));
+  assert.ok(detached.backbone.every((g) => g === 0));
+});
+
 Deno.test("every adapter gets a gradient, equal to central differences", async () => {
   await useDevice("cpu");
   using policy = makePolicy({ variant: MICRO_LORA });

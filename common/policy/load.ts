@@ -86,13 +86,14 @@ export async function loadPolicy(dir: string, critic: CriticOptions): Promise<Lo
   const head = checkpoint.valueHead
     ? byName(checkpoint.valueHead)
     : drawParameters(headSpecs, critic.normal);
+  const assets = await loadAssets(dir);
+  using owned = new DisposableStack(); // frees the weights if something after them throws
   const backbone = new ParameterStore(backboneSpecs(variant), byName(checkpoint.actorBackbone));
-  const policy = new ActorCritic(
-    shape,
-    await loadAssets(dir),
-    backbone,
-    new ParameterStore(headSpecs, head),
-  );
+  owned.defer(() => backbone.dispose());
+  const valueHead = new ParameterStore(headSpecs, head);
+  owned.defer(() => valueHead.dispose());
+  const policy = new ActorCritic(shape, assets, backbone, valueHead);
+  owned.move();
   const notes = hasCritic ? [] : [
     `${dir} is an imitation checkpoint without a critic: added a fresh value head ` +
     `(hidden ${shape.valueHeadHiddenDim}, reads the ${shape.valueInput})`,
@@ -109,8 +110,10 @@ export function policySignature(
   temperature: number,
 ): Record<string, string> {
   const { variant, horizon, actionDim, maxTokenLen, valueHeadHiddenDim, valueInput } = shape;
+  // The other critic never reads more than one state, whatever this says.
+  const maxValueSteps = valueInput === "chunk" ? shape.maxValueSteps : undefined;
   return {
-    model: JSON.stringify({ ...variant, valueHeadHiddenDim, valueInput }),
+    model: JSON.stringify({ ...variant, valueHeadHiddenDim, valueInput, maxValueSteps }),
     tokenizer: assets.fast.fingerprint(),
     language: assets.language.fingerprint(),
     normalization: normStatsFingerprint(assets.stats),

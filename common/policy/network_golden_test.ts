@@ -95,6 +95,7 @@ function makeNetwork(
     fastVocab: golden.fastVocab,
     valueInput,
     maxValueSteps: golden.maxValueSteps,
+    isCriticDetached: false,
     [Symbol.dispose]() {
       backbone.dispose();
       valueHead.dispose();

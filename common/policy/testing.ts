@@ -102,6 +102,7 @@ export function makePolicy(changes: Partial<PolicyShape> = {}, seed = 1): ActorC
     valueHeadHiddenDim: 16,
     valueInput: "observation",
     maxValueSteps: 8,
+    isCriticDetached: false,
     ...changes,
   };
   const backbone = backboneSpecs(shape.variant);
