@@ -63,6 +63,14 @@ Deno.test("drawToken() draws only what is allowed and possible, whatever the ran
   );
 });
 
+Deno.test("drawToken() does not draw a token whose probability has underflowed to 0", () => {
+  const row = Float32Array.of(-3e38, 1, 2, -3e38);
+  const all = new Uint8Array(4).fill(1);
+  // The ends of the interval; 1 stands for what rounding may leave over after the last token.
+  assert.equal(drawToken(row, 0, all, 1, () => 0).token, 1);
+  assert.equal(drawToken(row, 0, all, 1, () => 1).token, 2);
+});
+
 Deno.test("drawToken() says so when nothing is allowed", () => {
   assert.throws(() => drawToken(logits, 0, new Uint8Array(4), 1, () => 0), {
     name: "RangeError",
