@@ -270,6 +270,7 @@ export class ParameterStore {
   readonly #variables = new Map<string, tf.Variable[]>();
 
   /**
+   * Make the variables.
    * @param specs What to hold.
    * @param tensors Values with the shapes of `specs`, by path.
    * @throws RangeError naming the first array that is missing or has another shape.
