@@ -65,7 +65,5 @@ export async function runControlLoop(parts: ControlLoopParts): Promise<void> {
     const transitions = await rollout.advance(policy, version);
     for (const transition of transitions) sink.send(transition);
     onChunks(transitions, version);
-    // Let sockets and the status server have their turn: wasm inference leaves no gaps.
-    await new Promise((resolve) => setTimeout(resolve, 0));
   }
 }

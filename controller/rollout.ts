@@ -8,6 +8,7 @@
 import type { ActorCritic } from "../common/policy/actor_critic.ts";
 import { toRobotActions } from "../common/policy/action_transform.ts";
 import type { ChunkTransition, Observation, Robot } from "../common/types.ts";
+import { yieldToEventLoop } from "../common/yield_to_event_loop.ts";
 import { type ChunkOutcome, executeChunk } from "./chunk_executor.ts";
 
 /** Where a lane's next episode comes from. */
@@ -94,6 +95,7 @@ export class Rollout {
       finalValue: finalValues.get(lane) ?? 0,
     }));
     this.#releaseFinished(outcomes);
+    await yieldToEventLoop();
     return transitions;
   }
 

@@ -8,6 +8,7 @@ import { ActorCritic } from "../common/policy/actor_critic.ts";
 import { postfixLogits } from "../common/policy/network.ts";
 import { buildPostfix } from "../common/tokenizer/prompt.ts";
 import type { Observation } from "../common/types.ts";
+import { yieldToEventLoop } from "../common/yield_to_event_loop.ts";
 import { clippedGradients } from "./ppo/gradients.ts";
 
 /** One tokenised example. */
@@ -83,6 +84,7 @@ export async function trainImitation(
     );
     tf.dispose(gradients);
     options.onStep?.(step, loss);
+    await yieldToEventLoop();
   }
   optimizer.dispose();
 }

@@ -56,10 +56,9 @@ export class RunRecorder {
     const { config, wandbApiKey, sinks, logger } = this.#options;
     const folder = join(config.checkpointDir, config.expName);
     await Deno.mkdir(folder, { recursive: true });
-    const database = new LearnerDatabase(sqliteUrl(config.databaseUrl, folder));
+    let database: LearnerDatabase | undefined;
     try {
-      const { runId } = this;
-      await database.startRun({ runId, name: config.expName, config, startedAtMs: Date.now() });
+      database = new LearnerDatabase(sqliteUrl(config.databaseUrl, folder));
       const jsonl = new JsonlSink(join(folder, "metrics.jsonl"), { logger });
       const wandb = createWandbSink({
         apiKey: wandbApiKey,
@@ -71,8 +70,14 @@ export class RunRecorder {
       });
       const all = [...sinks, jsonl, ...(wandb ? [wandb] : [])];
       this.#opened = { sink: combineSinks(all, logger), database };
+      const { runId } = this;
+      await database.startRun({ runId, name: config.expName, config, startedAtMs: Date.now() });
     } catch (error) {
-      await database.close();
+      await this.#opened?.sink.close();
+      await database?.close();
+      this.#opened = undefined;
+      // Without `recursive` only an empty folder goes.
+      await Deno.remove(folder).catch(() => {});
       throw error;
     }
   }

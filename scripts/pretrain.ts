@@ -32,6 +32,7 @@ import {
 import { buildWordLevelTokenizer } from "../common/tokenizer/word_level.ts";
 import { ALOHA_DIM } from "../common/robot/aloha.ts";
 import { evaluatePolicy } from "../controller/evaluation.ts";
+import { START_NOISE_RAD } from "../controller/sim/create_robots.ts";
 import { SimulatedAloha } from "../controller/sim/aloha_sim.ts";
 import { type Demonstration, recordDemonstrations } from "../controller/sim/demonstrations.ts";
 import { trainImitation } from "../learner/imitation.ts";
@@ -102,6 +103,14 @@ const COMMAND = {
       maximum: 1,
       unit: "m",
       description: "Standard deviation of where the demonstrator of reach aims, along each axis.",
+    },
+    aimBias: {
+      kind: "number",
+      default: 0.035,
+      minimum: -0.2,
+      maximum: 0.2,
+      unit: "m",
+      description: "How far above the ball the demonstrator of reach aims: a constant error.",
     },
     jointNoise: {
       kind: "number",
@@ -180,7 +189,13 @@ async function main(signal: AbortSignal): Promise<void> {
   const { task, seed, maxEpisodeSteps, actionDim } = config;
   const variant = VARIANTS[config.variant];
   const { imageSize } = variant.siglip;
-  const simulation = { task, imageSize, maxEpisodeSteps, actionDim, startNoiseRad: 0.02 };
+  const simulation = {
+    task,
+    imageSize,
+    maxEpisodeSteps,
+    actionDim,
+    startNoiseRad: START_NOISE_RAD,
+  };
   using recorder = await SimulatedAloha.create(simulation);
   const random = seededRandom(seed);
   log.info(`recording ${flags.episodes} demonstrations of ${task}`);
@@ -193,6 +208,7 @@ async function main(signal: AbortSignal): Promise<void> {
       speed: flags.speed,
       jointNoiseRad: flags.jointNoise,
       aimNoiseM: task === "reach" ? flags.aimNoise : 0,
+      aimBiasM: task === "reach" ? flags.aimBias : 0,
       random,
     },
     onEpisode: () => signal.throwIfAborted(),

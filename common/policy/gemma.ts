@@ -194,6 +194,7 @@ export function fastLogits(
   const embedding = params.get("PaliGemma/llm/embedder/input_embedding");
   const rows = tf.slice(embedding, [size.vocab - skip - fastVocab, 0], [fastVocab, size.width]);
   const [B, S, D] = hidden.shape;
-  const logits = tf.matMul(tf.reshape(hidden, [B * S, D]), rows as tf.Tensor2D, false, true);
-  return tf.reshape(tf.reverse(logits, 1), [B, S, fastVocab]) as tf.Tensor3D;
+  const head = tf.reverse(rows, 0) as tf.Tensor2D;
+  const logits = tf.matMul(tf.reshape(hidden, [B * S, D]), head, false, true);
+  return tf.reshape(logits, [B, S, fastVocab]) as tf.Tensor3D;
 }

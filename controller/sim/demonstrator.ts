@@ -36,6 +36,11 @@ export interface DemonstratorOptions {
   readonly noiseCorrelation?: number;
   /** Standard deviation, along each axis, of where the demonstrator aims (reach), in metres. Default 0. */
   readonly aimNoiseM?: number;
+  /**
+   * How far above the ball the demonstrator aims (reach), in metres: a constant error, such as that
+   * of a badly calibrated camera. Default 0.
+   */
+  readonly aimBiasM?: number;
   /** Decides the noise. Needed as soon as a noise is above 0. */
   readonly random?: RandomSource;
 }

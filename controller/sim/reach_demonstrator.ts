@@ -27,8 +27,9 @@ export class ReachDemonstrator implements Demonstrator {
    * @throws {RangeError} An option is out of range.
    */
   constructor(robot: SimulatedAloha, task: ReachTask, options: DemonstratorOptions = {}) {
-    const { aimNoiseM = 0, random } = options;
+    const { aimNoiseM = 0, aimBiasM = 0, random } = options;
     checkRange("aimNoiseM", aimNoiseM, 0, 1);
+    checkRange("aimBiasM", aimBiasM, -0.2, 0.2);
     if (aimNoiseM > 0 && random === undefined) {
       throw new RangeError(
         `Cannot demonstrate with aimNoiseM ${aimNoiseM} m: pass a random source`,
@@ -41,10 +42,10 @@ export class ReachDemonstrator implements Demonstrator {
 
   /** Plan for the ball's place, always from the reset pose: one place, one plan. */
   reset(): void {
-    const { aimNoiseM = 0, random } = this.#options;
+    const { aimNoiseM = 0, aimBiasM = 0, random } = this.#options;
     const [x, y, z] = this.#task.target;
     const off = () => aimNoiseM > 0 && random !== undefined ? aimNoiseM * normal(random) : 0;
-    const goal = { position: [x + off(), y + off(), z + off()] as const };
+    const goal = { position: [x + off(), y + off(), z + aimBiasM + off()] as const };
     this.#motion.reset();
     this.#motion.moveArm("left", solveIk("left", goal, RESET_POSE_RAD).joints);
   }

@@ -148,9 +148,10 @@ export class PpoTrainer implements Disposable {
     const sums = new Map<string, number>();
     let steps = 0, skipped = 0, stoppedEarly = 0, logProbGap = 0;
 
+    const lengths = prepared.tokens.map((row) => row.length);
     training: for (let epoch = 0; epoch < epochs; epoch++) {
       let epochKl = 0, batches = 0;
-      for (const rows of minibatches(chunks.length, batchSize, random)) {
+      for (const rows of minibatches(lengths, batchSize, random)) {
         const step = await this.#step(selectRows(prepared, rows), rows.map((i) => chunks[i]), time);
         if (epoch === 0 && batches === 0) logProbGap = step.logProbGap;
         batches++;
@@ -274,15 +275,30 @@ function trainableVariables({ network }: ActorCritic, trainVision: boolean): tf.
   return [...network.backbone.select(isTrained), ...network.valueHead.select(() => true)];
 }
 
-/** Shuffle 0…n−1 and cut it into batches; a short rest is a batch of its own. */
-function minibatches(n: number, size: number, random: () => number): number[][] {
-  const order = Array.from({ length: n }, (_, i) => i);
-  for (let i = n - 1; i > 0; i--) {
-    const j = Math.floor(random() * (i + 1));
-    [order[i], order[j]] = [order[j], order[i]];
-  }
-  return Array.from(
-    { length: Math.ceil(n / size) },
+/**
+ * Cut chunks at random into batches of like length, in random order: a batch is as long as its
+ * longest chunk, and a few long ones would otherwise make every batch slow.
+ * @param lengths Tokens of each chunk.
+ * @returns Indices; a short rest is a batch of its own.
+ */
+function minibatches(
+  lengths: readonly number[],
+  size: number,
+  random: () => number,
+): number[][] {
+  const order = shuffle(lengths.map((_, i) => i), random).sort((i, j) => lengths[i] - lengths[j]);
+  const batches = Array.from(
+    { length: Math.ceil(order.length / size) },
     (_, b) => order.slice(b * size, (b + 1) * size),
   );
+  return shuffle(batches, random);
+}
+
+/** Shuffle in place (Fisher and Yates). */
+function shuffle<T>(items: T[], random: () => number): T[] {
+  for (let i = items.length - 1; i > 0; i--) {
+    const j = Math.floor(random() * (i + 1));
+    [items[i], items[j]] = [items[j], items[i]];
+  }
+  return items;
 }
