@@ -7,7 +7,6 @@
 
 import { parseCommand } from "../common/cli/flags.ts";
 import { kebabCase } from "../common/cli/command.ts";
-import { consoleLogger } from "../common/cli/logger.ts";
 import { runMain } from "../common/cli/main.ts";
 import type { Config } from "../common/config/config.ts";
 import { useDevice } from "../common/policy/backend.ts";

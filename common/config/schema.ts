@@ -126,7 +126,11 @@ const ppo = {
   chunksPerUpdate: field(z.int().min(1).max(65536), "chunks", "Chunks collected for one update."),
   epochs: field(z.int().min(1).max(100), "passes", "Passes over the chunks of an update."),
   batchSize: field(z.int().min(1).max(65536), "chunks", "Chunks of one gradient step."),
-  learningRate: field(z.number().gt(0).max(1), "", "Step size of the Adam optimiser for the backbone."),
+  learningRate: field(
+    z.number().gt(0).max(1),
+    "",
+    "Step size of the Adam optimiser for the backbone.",
+  ),
   valueLearningRate: field(
     z.number().gt(0).max(1),
     "",

@@ -8,6 +8,7 @@
  */
 
 import * as tf from "@tensorflow/tfjs";
+import type { Tensor1D, Tensor2D, Tensor3D } from "./tensors.ts";
 import type { Observation, SampledChunk } from "../types.ts";
 import { CAMERA_NAMES } from "../types.ts";
 import type { FastTokenizer } from "../tokenizer/fast.ts";
@@ -66,15 +67,15 @@ export interface PreparedChunks {
 /** What the policy says about given chunks; tensors, differentiable. */
 export interface Evaluation {
   /** `[B]`: sum of token log-probabilities, nats. */
-  readonly logProb: tf.Tensor1D;
+  readonly logProb: Tensor1D;
   /** `[B]`: mean entropy a token, nats. */
-  readonly entropy: tf.Tensor1D;
+  readonly entropy: Tensor1D;
   /** `[B]`: the critic's values. */
-  readonly value: tf.Tensor1D;
+  readonly value: Tensor1D;
   /** `[B, S, V]`: log-probabilities of every FAST token; those masked are far below any other. */
-  readonly logProbs: tf.Tensor3D;
+  readonly logProbs: Tensor3D;
   /** `[B, S]`: 1 where a row has a token. */
-  readonly isToken: tf.Tensor2D;
+  readonly isToken: Tensor2D;
 }
 
 /** A policy with its critic. Owner of both sets of weights. */
@@ -90,6 +91,7 @@ export class ActorCritic implements Disposable {
   readonly #forced: Int32Array;
 
   /**
+   * Put the parts together.
    * @param backbone Weights of SigLIP and Gemma.
    * @param valueHead Weights of the critic.
    */
@@ -259,14 +261,14 @@ export class ActorCritic implements Disposable {
     const [batch, steps, vocab] = logits.shape;
     const { mask, chosen, isToken } = tokenMasks(tokens, allowed, steps, vocab);
     const masked = tf.add(tf.div(logits, temperature), tf.tensor3d(mask, logits.shape));
-    const logProbs = tf.logSoftmax(masked) as tf.Tensor3D;
+    const logProbs = tf.logSoftmax(masked) as Tensor3D;
     const picked = tf.sum(tf.mul(logProbs, tf.tensor3d(chosen, logits.shape)), 2);
     const present = tf.tensor2d(isToken, [batch, steps]);
     const lengths = tf.tensor1d(tokens.map((row) => row.length));
     const tokenEntropy = tf.neg(tf.sum(tf.mul(tf.exp(logProbs), tf.maximum(logProbs, -1e4)), 2));
     return {
-      logProb: tf.sum(picked, 1) as tf.Tensor1D,
-      entropy: tf.div(tf.sum(tf.mul(tokenEntropy, present), 1), lengths) as tf.Tensor1D,
+      logProb: tf.sum(picked, 1) as Tensor1D,
+      entropy: tf.div(tf.sum(tf.mul(tokenEntropy, present), 1), lengths) as Tensor1D,
       value,
       logProbs,
       isToken: present,
@@ -303,7 +305,7 @@ export class ActorCritic implements Disposable {
     observations: readonly Observation[],
     tokens: readonly Int32Array[],
     temperature: number,
-    pick: (e: Evaluation) => tf.Tensor1D,
+    pick: (e: Evaluation) => Tensor1D,
   ): Promise<Float32Array> {
     const prepared = this.prepareChunks(observations, tokens);
     const tensor = tf.tidy(() => pick(this.evaluate(prepared, temperature)));

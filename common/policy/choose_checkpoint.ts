@@ -27,8 +27,10 @@ export const SHIPPED_CHECKPOINTS: readonly string[] = ["reach", "reach_debug"].m
   fileURLToPath(new URL(`../pretrained/${name}`, import.meta.url))
 );
 
-/** Fields of the configuration that a checkpoint's model must equal. */
-const MODEL_FIELDS = ["variant", "actionDim", "horizon", "maxTokenLen"] as const;
+/** A field of the configuration that a checkpoint's model must equal. */
+export type ModelField = "variant" | "actionDim" | "horizon" | "maxTokenLen";
+
+const MODEL_FIELDS: readonly ModelField[] = ["variant", "actionDim", "horizon", "maxTokenLen"];
 
 /**
  * With `--resume` the experiment's newest; else the one of `--checkpoint`; else a shipped one that
@@ -38,7 +40,7 @@ const MODEL_FIELDS = ["variant", "actionDim", "horizon", "maxTokenLen"] as const
 export async function chooseCheckpoint(
   config: Pick<
     Config,
-    "resume" | "checkpoint" | "checkpointDir" | "expName" | typeof MODEL_FIELDS[number]
+    "resume" | "checkpoint" | "checkpointDir" | "expName" | ModelField
   >,
 ): Promise<CheckpointChoice> {
   if (config.resume) {
@@ -68,7 +70,7 @@ async function check(
   path: string,
   reason: string,
   notes: readonly string[],
-  config: Pick<Config, typeof MODEL_FIELDS[number]>,
+  config: Pick<Config, ModelField>,
 ): Promise<CheckpointChoice> {
   const metadata = await inspectCheckpoint(path);
   const found = differences(metadata, config);
@@ -84,7 +86,7 @@ async function check(
 /** What differs between a checkpoint's model and the configuration, each with both values. */
 function differences(
   { model }: CheckpointMetadata,
-  config: Pick<Config, typeof MODEL_FIELDS[number]>,
+  config: Pick<Config, ModelField>,
 ): string[] {
   return MODEL_FIELDS.filter((field) => model[field] !== config[field])
     .map((field) => `${field} is ${model[field]}, the configuration says ${config[field]}`);

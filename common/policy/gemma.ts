@@ -9,6 +9,7 @@
  */
 
 import * as tf from "@tensorflow/tfjs";
+import type { Tensor, Tensor2D, Tensor3D, Tensor4D } from "./tensors.ts";
 import { attend, gelu, linear, rmsNorm } from "./layers.ts";
 import type { ParameterStore } from "./parameters.ts";
 import { applyRope, type Rope } from "./rope.ts";
@@ -26,28 +27,28 @@ const MLP = `${LAYERS}/mlp`;
 export function embedTokens(
   params: ParameterStore,
   size: GemmaSize,
-  ids: tf.Tensor2D,
-): tf.Tensor3D {
+  ids: Tensor2D,
+): Tensor3D {
   const rows = tf.gather(
     params.get("PaliGemma/llm/embedder/input_embedding"),
     tf.reshape(ids, [-1]),
   );
-  return tf.reshape(tf.mul(rows, Math.sqrt(size.width)), [...ids.shape, size.width]) as tf.Tensor3D;
+  return tf.reshape(tf.mul(rows, Math.sqrt(size.width)), [...ids.shape, size.width]) as Tensor3D;
 }
 
 /** What a pass over the blocks is given. */
 export interface GemmaInput {
   /** `[B, T, D]`. */
-  readonly x: tf.Tensor3D;
+  readonly x: Tensor3D;
   /** Rotations of the T positions. */
   readonly rope: Rope;
   /** Additive mask `[B, T, 1, keys]`. */
-  readonly mask: tf.Tensor4D;
+  readonly mask: Tensor4D;
   /**
    * Takes a layer's new keys and values `[B, T, K]` and returns those to attend to.
    * Absent: attention is over the new ones.
    */
-  readonly remember?: (layer: number, k: tf.Tensor3D, v: tf.Tensor3D) => [tf.Tensor3D, tf.Tensor3D];
+  readonly remember?: (layer: number, k: Tensor3D, v: Tensor3D) => [Tensor3D, Tensor3D];
   /**
    * First position whose output somebody reads; the last block computes no other. 0 by default.
    */
@@ -62,24 +63,24 @@ export function runGemma(
   params: ParameterStore,
   size: GemmaSize,
   input: GemmaInput,
-): tf.Tensor3D {
+): Tensor3D {
   const readFrom = input.readFrom ?? 0;
-  let x: tf.Tensor = input.x;
+  let x: Tensor = input.x;
   for (let layer = 0; layer < size.depth; layer++) {
     const from = layer === size.depth - 1 ? readFrom : 0;
     x = block(params, size, layer, x, input, from);
   }
-  return rmsNorm(x, params.get("PaliGemma/llm/final_norm/scale")) as tf.Tensor3D;
+  return rmsNorm(x, params.get("PaliGemma/llm/final_norm/scale")) as Tensor3D;
 }
 
 function block(
   params: ParameterStore,
   size: GemmaSize,
   layer: number,
-  x: tf.Tensor,
+  x: Tensor,
   input: GemmaInput,
   from: number,
-): tf.Tensor {
+): Tensor {
   const normed = rmsNorm(x, params.get(`${LAYERS}/pre_attention_norm/scale`, layer));
   const attention = selfAttention(params, size, layer, normed, input, from);
   const attended = tf.add(rowsFrom(x, from), attention);
@@ -88,7 +89,7 @@ function block(
 }
 
 /** Positions `from…` of `[B, T, …]`; x itself when that is all of them. */
-function rowsFrom(x: tf.Tensor, from: number): tf.Tensor {
+function rowsFrom(x: Tensor, from: number): Tensor {
   if (from === 0) return x;
   const begin = x.shape.map((_, axis) => (axis === 1 ? from : 0));
   return tf.slice(x, begin, x.shape.map((n, axis) => n - begin[axis]));
@@ -98,10 +99,10 @@ function selfAttention(
   params: ParameterStore,
   size: GemmaSize,
   layer: number,
-  x: tf.Tensor,
+  x: Tensor,
   { rope, mask, remember }: GemmaInput,
   from: number,
-): tf.Tensor {
+): Tensor {
   const { heads: N, headDim: K } = size;
   const [B, T] = x.shape;
   const queries = rowsFrom(x, from);
@@ -115,12 +116,12 @@ function selfAttention(
     K ** -0.5,
   );
   const key = applyRope(tf.reshape(project(params, size, "k", layer, x), [B, T, 1, K]), rope);
-  let k = tf.reshape(key, [B, T, K]) as tf.Tensor3D;
-  let v = tf.reshape(project(params, size, "v", layer, x), [B, T, K]) as tf.Tensor3D;
+  let k = tf.reshape(key, [B, T, K]) as Tensor3D;
+  let v = tf.reshape(project(params, size, "v", layer, x), [B, T, K]) as Tensor3D;
   if (remember) [k, v] = remember(layer, k, v);
 
   // One key/value head serves all query heads, so the heads are just more rows.
-  const out = attend(tf.reshape(q, [B, R * N, K]) as tf.Tensor3D, k, v, {
+  const out = attend(tf.reshape(q, [B, R * N, K]) as Tensor3D, k, v, {
     additive: rowsFrom(mask, from),
     shape: [B, R, N, k.shape[1]],
   });
@@ -133,8 +134,8 @@ function project(
   size: GemmaSize,
   which: "q" | "k" | "v" | "out",
   layer: number,
-  x: tf.Tensor,
-): tf.Tensor {
+  x: Tensor,
+): Tensor {
   const name = which === "q" ? "q_einsum" : which === "out" ? "attn_vec_einsum" : "kv_einsum";
   const index = which === "k" ? 2 * layer : which === "v" ? 2 * layer + 1 : layer;
   const base = linear(x, params.get(`${ATTENTION}/${name}/w`, index));
@@ -150,11 +151,11 @@ function project(
 }
 
 /** x `[B, T, D]` through a `[N, D, R]` and b `[N, R, K]` → `[B, T, N·K]`. */
-function perHead(x: tf.Tensor, a: tf.Tensor, b: tf.Tensor, size: GemmaSize): tf.Tensor {
+function perHead(x: Tensor, a: Tensor, b: Tensor, size: GemmaSize): Tensor {
   const [B, T, D] = x.shape;
-  const rows = tf.reshape(x, [1, B * T, D]) as tf.Tensor3D;
-  const low = tf.matMul(tf.tile(rows, [size.heads, 1, 1]), a as tf.Tensor3D);
-  const high = tf.matMul(low, b as tf.Tensor3D);
+  const rows = tf.reshape(x, [1, B * T, D]) as Tensor3D;
+  const low = tf.matMul(tf.tile(rows, [size.heads, 1, 1]), a as Tensor3D);
+  const high = tf.matMul(low, b as Tensor3D);
   return tf.reshape(tf.transpose(high, [1, 0, 2]), [B, T, size.heads * size.headDim]);
 }
 
@@ -162,9 +163,9 @@ function gatedMlp(
   params: ParameterStore,
   size: GemmaSize,
   layer: number,
-  x: tf.Tensor,
-): tf.Tensor {
-  const adapted = (y: tf.Tensor, base: string, lora: string, index: number): tf.Tensor => {
+  x: Tensor,
+): Tensor {
+  const adapted = (y: Tensor, base: string, lora: string, index: number): Tensor => {
     const out = linear(y, params.get(`${MLP}/${base}`, index));
     if (!size.lora) return out;
     const low = linear(y, params.get(`${MLP}/${lora}_lora_a`, index));
@@ -187,14 +188,14 @@ function gatedMlp(
 export function fastLogits(
   params: ParameterStore,
   size: GemmaSize,
-  hidden: tf.Tensor3D,
+  hidden: Tensor3D,
   fastVocab: number,
   skip: number,
-): tf.Tensor3D {
+): Tensor3D {
   const embedding = params.get("PaliGemma/llm/embedder/input_embedding");
   const rows = tf.slice(embedding, [size.vocab - skip - fastVocab, 0], [fastVocab, size.width]);
   const [B, S, D] = hidden.shape;
-  const head = tf.reverse(rows, 0) as tf.Tensor2D;
+  const head = tf.reverse(rows, 0) as Tensor2D;
   const logits = tf.matMul(tf.reshape(hidden, [B * S, D]), head, false, true);
-  return tf.reshape(logits, [B, S, fastVocab]) as tf.Tensor3D;
+  return tf.reshape(logits, [B, S, fastVocab]) as Tensor3D;
 }

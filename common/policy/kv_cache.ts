@@ -6,6 +6,7 @@
  */
 
 import * as tf from "@tensorflow/tfjs";
+import type { Tensor3D } from "./tensors.ts";
 
 /** A fixed-size cache `[B, capacity, K]` a layer. Owner of its tensors. */
 export class KvCache {
@@ -13,8 +14,8 @@ export class KvCache {
   readonly capacity: number;
   /** Positions in use. */
   length: number;
-  #keys: tf.Tensor3D[];
-  #values: tf.Tensor3D[];
+  #keys: Tensor3D[];
+  #values: Tensor3D[];
 
   /**
    * Start from the keys and values of a prefix; the rest is zeros.
@@ -22,15 +23,15 @@ export class KvCache {
    * @param values `[B, T, K]` a layer.
    * @param capacity Positions that fit, at least T.
    */
-  constructor(keys: readonly tf.Tensor3D[], values: readonly tf.Tensor3D[], capacity: number) {
+  constructor(keys: readonly Tensor3D[], values: readonly Tensor3D[], capacity: number) {
     const length = keys[0].shape[1];
     if (capacity < length) {
       throw new RangeError(`A cache of ${capacity} positions cannot hold a prefix of ${length}`);
     }
     this.capacity = capacity;
     this.length = length;
-    const grow = (x: tf.Tensor3D) =>
-      tf.keep(tf.pad3d(x, [[0, 0], [0, capacity - length], [0, 0]])) as tf.Tensor3D;
+    const grow = (x: Tensor3D) =>
+      tf.keep(tf.pad3d(x, [[0, 0], [0, capacity - length], [0, 0]])) as Tensor3D;
     this.#keys = keys.map(grow);
     this.#values = values.map(grow);
   }
@@ -41,7 +42,7 @@ export class KvCache {
    * @param key `[B, 1, K]`.
    * @param value `[B, 1, K]`.
    */
-  append(layer: number, key: tf.Tensor3D, value: tf.Tensor3D): [tf.Tensor3D, tf.Tensor3D] {
+  append(layer: number, key: Tensor3D, value: Tensor3D): [Tensor3D, Tensor3D] {
     if (this.length >= this.capacity) {
       throw new RangeError(`The key/value cache is full: ${this.capacity} positions`);
     }
@@ -49,8 +50,8 @@ export class KvCache {
     const here = new Float32Array(this.capacity);
     here[this.length] = 1;
     const column = tf.tensor3d(here, [1, this.capacity, 1]);
-    const write = (cache: tf.Tensor3D, x: tf.Tensor3D): tf.Tensor3D => {
-      const next = tf.keep(tf.add(cache, tf.mul(column, x))) as tf.Tensor3D;
+    const write = (cache: Tensor3D, x: Tensor3D): Tensor3D => {
+      const next = tf.keep(tf.add(cache, tf.mul(column, x))) as Tensor3D;
       cache.dispose();
       return next;
     };

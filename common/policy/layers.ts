@@ -7,6 +7,7 @@
  */
 
 import * as tf from "@tensorflow/tfjs";
+import type { Tensor, Tensor2D, Tensor3D } from "./tensors.ts";
 import { NORM_EPSILON } from "./variants.ts";
 
 /**
@@ -16,10 +17,10 @@ import { NORM_EPSILON } from "./variants.ts";
  * @param b `[out]`, optional.
  * @returns `[…, out]`.
  */
-export function linear(x: tf.Tensor, w: tf.Tensor, b?: tf.Tensor): tf.Tensor {
+export function linear(x: Tensor, w: Tensor, b?: Tensor): Tensor {
   const [rows, columns] = w.shape as [number, number];
   const flat = tf.reshape(x, [-1, rows]);
-  const y = tf.matMul(flat, w as tf.Tensor2D);
+  const y = tf.matMul(flat, w as Tensor2D);
   return tf.reshape(b ? tf.add(y, b) : y, [...x.shape.slice(0, -1), columns]);
 }
 
@@ -28,7 +29,7 @@ export function linear(x: tf.Tensor, w: tf.Tensor, b?: tf.Tensor): tf.Tensor {
  * @param x `[…, D]`.
  * @param scale `[D]`.
  */
-export function rmsNorm(x: tf.Tensor, scale: tf.Tensor): tf.Tensor {
+export function rmsNorm(x: Tensor, scale: Tensor): Tensor {
   const meanSquare = tf.mean(tf.square(x), -1, true);
   return tf.mul(tf.mul(x, tf.rsqrt(tf.add(meanSquare, NORM_EPSILON))), tf.add(scale, 1));
 }
@@ -37,7 +38,7 @@ export function rmsNorm(x: tf.Tensor, scale: tf.Tensor): tf.Tensor {
  * LayerNorm as SigLIP has it: (x − mean) / std · scale + bias.
  * @param x `[…, D]`.
  */
-export function layerNorm(x: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor): tf.Tensor {
+export function layerNorm(x: Tensor, scale: Tensor, bias: Tensor): Tensor {
   const centred = tf.sub(x, tf.mean(x, -1, true));
   const variance = tf.mean(tf.square(centred), -1, true);
   const normal = tf.mul(centred, tf.rsqrt(tf.add(variance, NORM_EPSILON)));
@@ -54,12 +55,12 @@ const GELU_CUBIC = 0.044715;
  *
  * Its gradient is written out, so that training keeps one tensor instead of six.
  */
-export function gelu(x: tf.Tensor): tf.Tensor {
+export function gelu(x: Tensor): Tensor {
   return geluWithGradient(x);
 }
 
 const geluWithGradient = tf.customGrad((...args) => {
-  const x = args[0] as tf.Tensor;
+  const x = args[0] as Tensor;
   const save = args[1] as tf.GradSaveFunc;
   const square = tf.square(x);
   const sigmoid = tf.sigmoid(
@@ -68,7 +69,7 @@ const geluWithGradient = tf.customGrad((...args) => {
   save([x, sigmoid]);
   return {
     value: tf.mul(x, sigmoid),
-    gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => {
+    gradFunc: (dy: Tensor, saved: Tensor[]) => {
       const [x, sigmoid] = saved;
       // d/dx x·s(v) = s + x·s·(1−s)·dv/dx, with dv/dx = slope·(1 + 3·cubic·x²)
       const slope = tf.add(tf.mul(tf.square(x), 3 * GELU_SLOPE * GELU_CUBIC), GELU_SLOPE);
@@ -88,12 +89,12 @@ const geluWithGradient = tf.customGrad((...args) => {
  * @returns `[B, R, K]`.
  */
 export function attend(
-  q: tf.Tensor3D,
-  k: tf.Tensor3D,
-  v: tf.Tensor3D,
-  mask?: { readonly additive: tf.Tensor; readonly shape: readonly number[] },
-): tf.Tensor3D {
-  let scores: tf.Tensor = tf.matMul(q, k, false, true);
+  q: Tensor3D,
+  k: Tensor3D,
+  v: Tensor3D,
+  mask?: { readonly additive: Tensor; readonly shape: readonly number[] },
+): Tensor3D {
+  let scores: Tensor = tf.matMul(q, k, false, true);
   const flat = scores.shape as [number, number, number];
   if (mask) scores = tf.add(tf.reshape(scores, [...mask.shape]), mask.additive);
   const weights = tf.reshape(tf.softmax(scores), flat);

@@ -6,6 +6,7 @@
  */
 
 import * as tf from "@tensorflow/tfjs";
+import type { Tensor, Tensor1D, Tensor2D, Tensor3D, Tensor4D } from "./tensors.ts";
 import { CAMERA_NAMES, type RgbImage } from "../types.ts";
 import { embedTokens, fastLogits, runGemma } from "./gemma.ts";
 import { KvCache } from "./kv_cache.ts";
@@ -56,7 +57,7 @@ export interface NetworkInput {
 }
 
 /** Pictures as the encoder wants them: `[n, size, size, 3]` in [−1, 1]. */
-export function imageTensor(images: readonly RgbImage[], size: number): tf.Tensor4D {
+export function imageTensor(images: readonly RgbImage[], size: number): Tensor4D {
   const pixels = size * size * 3;
   const data = new Float32Array(images.length * pixels);
   images.forEach((image, i) => {
@@ -76,7 +77,7 @@ export function imageTensor(images: readonly RgbImage[], size: number): tf.Tenso
 }
 
 /** Image tokens of each row, all cameras in order: `[B, I, D]`. */
-export function imageTokens(net: Network, input: NetworkInput): tf.Tensor3D {
+export function imageTokens(net: Network, input: NetworkInput): Tensor3D {
   const { siglip, gemma } = net.variant;
   if (input.imageTokens) {
     const rows = input.imageTokens;
@@ -86,7 +87,7 @@ export function imageTokens(net: Network, input: NetworkInput): tf.Tensor3D {
   }
   const pictures = imageTensor(input.images, siglip.imageSize);
   const tokens = encodeImages(net.backbone, siglip, pictures);
-  return tf.reshape(tokens, [input.ids.prompts.length, -1, gemma.width]) as tf.Tensor3D;
+  return tf.reshape(tokens, [input.ids.prompts.length, -1, gemma.width]) as Tensor3D;
 }
 
 function layoutOf(net: Network, input: NetworkInput, fedTokens: number): SequenceLayout {
@@ -112,7 +113,7 @@ function embedSequence(
   const x = tf.concat([imageTokens(net, input), embedTokens(net.backbone, gemma, text)], 1);
   const mask = prefixLmMask(layout);
   return {
-    x: x as tf.Tensor3D,
+    x: x as Tensor3D,
     rope: makeRope(positionIds(layout, decodePositions), [batch, length], gemma.headDim),
     mask: tf.tensor4d(mask.data, [mask.rows, length, 1, length]),
   };
@@ -121,9 +122,9 @@ function embedSequence(
 /** Outcome of {@link forward}. */
 export interface ForwardOutput {
   /** `[B, S, fastVocab]`: logits from which token s of each chunk is predicted. */
-  readonly logits: tf.Tensor3D;
+  readonly logits: Tensor3D;
   /** `[B]`. */
-  readonly value: tf.Tensor1D;
+  readonly value: Tensor1D;
 }
 
 /**
@@ -159,7 +160,7 @@ function firstPredicting(layout: SequenceLayout): number {
  * `observation` critic reads the first, which has seen no action; the `chunk` critic reads the mean
  * over a chunk's.
  */
-function criticOf(net: Network, predicting: tf.Tensor3D, lengths: readonly number[]): tf.Tensor1D {
+function criticOf(net: Network, predicting: Tensor3D, lengths: readonly number[]): Tensor1D {
   const seen = net.isCriticDetached ? withoutGradient(predicting) : predicting;
   if (net.valueInput === "observation") {
     return valueOf(net.valueHead, tf.squeeze(tf.slice(seen, [0, 0, 0], [-1, 1, -1]), [1]));
@@ -175,10 +176,10 @@ function criticOf(net: Network, predicting: tf.Tensor3D, lengths: readonly numbe
 }
 
 /** x, through which no gradient flows back. */
-function withoutGradient(x: tf.Tensor3D): tf.Tensor {
+function withoutGradient(x: Tensor3D): Tensor {
   return tf.customGrad((...args) => ({
-    value: tf.clone(args[0] as tf.Tensor),
-    gradFunc: (dy: tf.Tensor) => tf.zerosLike(dy),
+    value: tf.clone(args[0] as Tensor),
+    gradFunc: (dy: Tensor) => tf.zerosLike(dy),
   }))(x);
 }
 
@@ -191,7 +192,7 @@ export function postfixLogits(
   net: Network,
   input: NetworkInput,
   postfix: readonly Int32Array[],
-): tf.Tensor3D {
+): Tensor3D {
   const steps = Math.max(...postfix.map((p) => p.length));
   const unforced = { ...input, ids: { ...input.ids, forced: new Int32Array(0) } };
   const layout = layoutOf(net, unforced, steps - 1);
@@ -202,9 +203,9 @@ export function postfixLogits(
     readFrom: layout.imageTokens + layout.promptTokens - 1,
   });
   const [batch, , width] = hidden.shape;
-  const embedding = net.backbone.get("PaliGemma/llm/embedder/input_embedding") as tf.Tensor2D;
+  const embedding = net.backbone.get("PaliGemma/llm/embedder/input_embedding") as Tensor2D;
   const logits = tf.matMul(tf.reshape(hidden, [-1, width]), embedding, false, true);
-  return tf.reshape(logits, [batch, steps, -1]) as tf.Tensor3D;
+  return tf.reshape(logits, [batch, steps, -1]) as Tensor3D;
 }
 
 /** A batch in the middle of being decoded. Owner of its cache. */
@@ -237,8 +238,8 @@ export async function startDecoding(
 
   let cache: KvCache | undefined;
   const { first, values } = tf.tidy(() => {
-    const keys: tf.Tensor3D[] = [];
-    const valuesOfLayers: tf.Tensor3D[] = [];
+    const keys: Tensor3D[] = [];
+    const valuesOfLayers: Tensor3D[] = [];
     const hidden = runGemma(net.backbone, gemma, {
       ...embedSequence(net, input, layout, []),
       readFrom: firstPredicting(layout),
@@ -250,15 +251,15 @@ export async function startDecoding(
     });
     const value = net.valueInput === "observation"
       ? criticOf(net, hidden, [])
-      : tf.zeros([batch]) as tf.Tensor1D;
+      : tf.zeros([batch]) as Tensor1D;
     cache = new KvCache(keys, valuesOfLayers, capacity);
     return { first: hidden, values: value };
   });
   const memory = cache!;
 
-  const predicting: tf.Tensor3D[] = [first];
+  const predicting: Tensor3D[] = [first];
   let logits = new Float32Array(0);
-  const readLogits = async (hidden: tf.Tensor3D) => {
+  const readLogits = async (hidden: Tensor3D) => {
     const tensor = tf.tidy(() =>
       fastLogits(net.backbone, gemma, hidden, net.fastVocab, fastSkipTokens)
     );
@@ -297,7 +298,7 @@ export async function startDecoding(
     },
     async finish(lengths) {
       const tensor = tf.tidy(() => {
-        const all = tf.concat(predicting, 1) as tf.Tensor3D;
+        const all = tf.concat(predicting, 1) as Tensor3D;
         return criticOf(net, all, lengths);
       });
       const out = await tensor.data<"float32">();

@@ -10,6 +10,7 @@
  */
 
 import * as tf from "@tensorflow/tfjs";
+import type { Variable } from "./tensors.ts";
 import type { HostTensor } from "../types.ts";
 import type { GemmaSize, PolicyVariant, SiglipSize } from "./variants.ts";
 import { tokensPerImage } from "./variants.ts";
@@ -260,14 +261,14 @@ function inverse(permutation: readonly number[]): number[] {
 }
 
 /**
- * Parameters in memory: one `tf.Variable` a layer, looked up by path and index.
+ * Parameters in memory: one `Variable` a layer, looked up by path and index.
  *
  * Owner of its variables: {@link ParameterStore.dispose} frees them all.
  */
 export class ParameterStore {
   /** What it holds. */
   readonly specs: readonly ParameterSpec[];
-  readonly #variables = new Map<string, tf.Variable[]>();
+  readonly #variables = new Map<string, Variable[]>();
 
   /**
    * Make the variables.
@@ -307,7 +308,7 @@ export class ParameterStore {
    * The variable of a path, in compute layout.
    * @param index Which of the stacked layers; 0 for arrays that are not stacked.
    */
-  get(path: string, index = 0): tf.Variable {
+  get(path: string, index = 0): Variable {
     const variable = this.#variables.get(path)?.[index];
     if (!variable) throw new RangeError(`The policy has no parameter ${path} at layer ${index}`);
     return variable;
@@ -319,7 +320,7 @@ export class ParameterStore {
   }
 
   /** The variables whose path passes a test, in a fixed order. */
-  select(accepts: (path: string) => boolean): tf.Variable[] {
+  select(accepts: (path: string) => boolean): Variable[] {
     return this.specs.filter((s) => accepts(s.path)).flatMap((s) => this.#variables.get(s.path)!);
   }
 

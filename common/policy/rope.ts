@@ -9,16 +9,17 @@
  */
 
 import * as tf from "@tensorflow/tfjs";
+import type { Tensor, Tensor2D, Tensor4D } from "./tensors.ts";
 import { ROPE_MAX_WAVELENGTH } from "./variants.ts";
 
 /** cos and sin of every position's angles, and the matrix that turns a pair of halves. */
 export interface Rope {
   /** `[B, T, 1, K]`. */
-  readonly cos: tf.Tensor4D;
+  readonly cos: Tensor4D;
   /** `[B, T, 1, K]`. */
-  readonly sin: tf.Tensor4D;
+  readonly sin: Tensor4D;
   /** `[K, K]`: (x1, x2) · turn = (−x2, x1). */
-  readonly turn: tf.Tensor2D;
+  readonly turn: Tensor2D;
 }
 
 /**
@@ -60,7 +61,7 @@ export function makeRope(
  * @param x `[B, T, N, K]`.
  * @returns The same shape.
  */
-export function applyRope(x: tf.Tensor, { cos, sin, turn }: Rope): tf.Tensor {
+export function applyRope(x: Tensor, { cos, sin, turn }: Rope): Tensor {
   const turned = tf.reshape(tf.matMul(tf.reshape(x, [-1, turn.shape[0]]), turn), x.shape);
   return tf.add(tf.mul(x, cos), tf.mul(turned, sin));
 }

@@ -9,6 +9,7 @@
  */
 
 import * as tf from "@tensorflow/tfjs";
+import type { Tensor, Tensor3D, Tensor4D } from "./tensors.ts";
 import { attend, gelu, layerNorm, linear } from "./layers.ts";
 import type { ParameterStore } from "./parameters.ts";
 import type { SiglipSize } from "./variants.ts";
@@ -27,8 +28,8 @@ const ATTENTION = `${BLOCK}/MultiHeadDotProductAttention_0`;
 export function encodeImages(
   params: ParameterStore,
   size: SiglipSize,
-  images: tf.Tensor4D,
-): tf.Tensor3D {
+  images: Tensor4D,
+): Tensor3D {
   return tf.tidy(() => {
     const patches = toPatches(images, size);
     let x = tf.add(
@@ -49,12 +50,12 @@ export function encodeImages(
       x,
       params.get("PaliGemma/img/head/kernel"),
       params.get("PaliGemma/img/head/bias"),
-    ) as tf.Tensor3D;
+    ) as Tensor3D;
   });
 }
 
 /** `[B, height, width, 3]` → `[B, T, patch·patch·3]`, patches row by row, pixels in kernel order. */
-function toPatches(images: tf.Tensor4D, { imageSize, patch }: SiglipSize): tf.Tensor3D {
+function toPatches(images: Tensor4D, { imageSize, patch }: SiglipSize): Tensor3D {
   const side = imageSize / patch;
   const batch = images.shape[0];
   // Pixels of one row of a patch stay together, so the transpose moves runs of patch·3 numbers.
@@ -66,8 +67,8 @@ function encoderBlock(
   params: ParameterStore,
   size: SiglipSize,
   layer: number,
-  x: tf.Tensor,
-): tf.Tensor {
+  x: Tensor,
+): Tensor {
   const get = (path: string) => params.get(path, layer);
   const normed = layerNorm(x, get(`${BLOCK}/LayerNorm_0/scale`), get(`${BLOCK}/LayerNorm_0/bias`));
   const attended = tf.add(x, selfAttention(params, size, layer, normed));
@@ -92,12 +93,12 @@ function selfAttention(
   params: ParameterStore,
   size: SiglipSize,
   layer: number,
-  x: tf.Tensor,
-): tf.Tensor {
+  x: Tensor,
+): Tensor {
   const [batch] = x.shape;
   const tokens = tokensPerImage(size);
   const headDim = size.width / size.heads;
-  const heads = (name: string, scale = 1): tf.Tensor3D => {
+  const heads = (name: string, scale = 1): Tensor3D => {
     const y = linear(
       x,
       params.get(`${ATTENTION}/${name}/kernel`, layer),

@@ -6,6 +6,7 @@
  */
 
 import * as tf from "@tensorflow/tfjs";
+import type { Tensor } from "./tensors.ts";
 import { CAMERA_NAMES, type HostTensor, type Observation, type RgbImage } from "../types.ts";
 import { createLanguageTokenizer, type LanguageFiles } from "../tokenizer/language.ts";
 import type { FieldStats, NormStats } from "../tokenizer/normalization.ts";
@@ -151,7 +152,7 @@ export function maxDifference(a: ArrayLike<number>, b: ArrayLike<number>): numbe
 }
 
 /** Read a tensor and free it. */
-export async function take(tensor: tf.Tensor): Promise<Float32Array> {
+export async function take(tensor: Tensor): Promise<Float32Array> {
   const data = await tensor.data<"float32">();
   tensor.dispose();
   return Float32Array.from(data);
@@ -161,7 +162,11 @@ export async function take(tensor: tf.Tensor): Promise<Float32Array> {
 export const countTensors = (): number => tf.memory().numTensors;
 
 /** Prompt ids, images and FAST tokens of a batch, straight for the network. */
-export function randomTokens(seed: number, lengths: readonly number[], vocab: number) {
+export function randomTokens(
+  seed: number,
+  lengths: readonly number[],
+  vocab: number,
+): Int32Array[] {
   const random = randomSource(seed);
   return lengths.map((n) => Int32Array.from({ length: n }, () => Math.floor(vocab * random())));
 }

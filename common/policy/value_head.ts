@@ -4,6 +4,7 @@
  */
 
 import * as tf from "@tensorflow/tfjs";
+import type { Tensor, Tensor1D } from "./tensors.ts";
 import { gelu, linear } from "./layers.ts";
 import type { ParameterStore } from "./parameters.ts";
 
@@ -12,9 +13,9 @@ import type { ParameterStore } from "./parameters.ts";
  * @param hidden `[B, D]`.
  * @returns `[B]`, in units of reward.
  */
-export function valueOf(params: ParameterStore, hidden: tf.Tensor): tf.Tensor1D {
-  const layer = (x: tf.Tensor, name: string) =>
+export function valueOf(params: ParameterStore, hidden: Tensor): Tensor1D {
+  const layer = (x: Tensor, name: string) =>
     linear(x, params.get(`${name}/kernel`), params.get(`${name}/bias`));
   const x = gelu(layer(gelu(layer(hidden, "dense_0")), "dense_1"));
-  return tf.reshape(layer(x, "out"), [-1]) as tf.Tensor1D;
+  return tf.reshape(layer(x, "out"), [-1]) as Tensor1D;
 }

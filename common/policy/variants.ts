@@ -124,4 +124,4 @@ export const NORM_EPSILON = 1e-6;
 export const ROPE_MAX_WAVELENGTH = 10_000;
 
 /** What a masked logit becomes: the value that openpi uses, far below any real logit. */
-export const MASKED_LOGIT = -2.3819763e38;
+export const MASKED_LOGIT: number = -2.3819763e38;
