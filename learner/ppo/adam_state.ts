@@ -6,6 +6,7 @@
  */
 
 import * as tf from "@tensorflow/tfjs";
+import type { NamedTensorMap, Variable } from "../../common/policy/tensors.ts";
 import type { HostTensor } from "../../common/types.ts";
 
 /** Adam's settings. */
@@ -22,35 +23,28 @@ export interface AdamOptions {
   readonly adamEpsilon: number;
 }
 
-/** One tfjs optimiser and what it trains, always in the same order. */
-interface Group {
-  readonly optimizer: tf.AdamOptimizer;
-  readonly variables: readonly tf.Variable[];
-}
-
-/** Adam over two groups of variables, backbone and critic. Owner of its moments. */
+/** Adam over backbone and critic, each with its step size. Owner of its moments. */
 export class AdamState implements Disposable {
-  readonly #groups: readonly Group[];
+  readonly #options: AdamOptions;
+  readonly #variables: readonly Variable[];
+  readonly #critic: ReadonlySet<Variable>;
+  /** Means of gradients, then means of their squares; empty before the first step. */
+  #moments: Variable[] = [];
   #steps = 0;
 
   /**
-   * @param variables All that will be trained.
+   * No step taken yet.
+   * @param variables All that will be trained, always in this order.
    * @param critic Those of them that have the critic's step size.
    */
   constructor(
     options: AdamOptions,
-    variables: readonly tf.Variable[],
-    critic: readonly tf.Variable[],
+    variables: readonly Variable[],
+    critic: readonly Variable[],
   ) {
-    const { learningRate, valueLearningRate, adamBeta1, adamBeta2, adamEpsilon } = options;
-    const group = (rate: number, chosen: readonly tf.Variable[]): Group => ({
-      optimizer: tf.train.adam(rate, adamBeta1, adamBeta2, adamEpsilon),
-      variables: chosen,
-    });
-    this.#groups = [
-      group(learningRate, variables.filter((v) => !critic.includes(v))),
-      group(valueLearningRate, critic),
-    ];
+    this.#options = options;
+    this.#variables = variables;
+    this.#critic = new Set(critic);
   }
 
   /** Steps taken, earlier runs included. */
@@ -58,69 +52,86 @@ export class AdamState implements Disposable {
     return this.#steps;
   }
 
-  /** Take one step. The gradients stay the caller's. */
-  apply(gradients: tf.NamedTensorMap): void {
-    for (const { optimizer, variables } of this.#groups) {
-      if (variables.length === 0) continue;
-      optimizer.applyGradients(
-        variables.map((v) => ({ name: v.name, tensor: gradients[v.name] })),
-      );
-    }
+  /**
+   * Take one step. The gradients stay the caller's.
+   * @param gradients By variable name; a variable without one stays as it is.
+   */
+  apply(gradients: NamedTensorMap): void {
+    if (this.#moments.length === 0) this.#moments = this.#zeros();
     this.#steps++;
+    const { learningRate, valueLearningRate, adamBeta1, adamBeta2, adamEpsilon } = this.#options;
+    // Both bias corrections in two numbers, the paper's own rearrangement (end of its section 2).
+    const correction2 = Math.sqrt(1 - adamBeta2 ** this.#steps);
+    const correction = correction2 / (1 - adamBeta1 ** this.#steps);
+    const epsilon = adamEpsilon * correction2;
+    const count = this.#variables.length;
+    tf.tidy(() => {
+      this.#variables.forEach((variable, i) => {
+        const gradient = gradients[variable.name];
+        if (!gradient) return;
+        const rate = this.#critic.has(variable) ? valueLearningRate : learningRate;
+        const [mean, square] = [this.#moments[i], this.#moments[count + i]];
+        mean.assign(tf.add(tf.mul(mean, adamBeta1), tf.mul(gradient, 1 - adamBeta1)));
+        square.assign(
+          tf.add(tf.mul(square, adamBeta2), tf.mul(tf.square(gradient), 1 - adamBeta2)),
+        );
+        const change = tf.div(mean, tf.add(tf.sqrt(square), epsilon));
+        variable.assign(tf.sub(variable, tf.mul(change, rate * correction)));
+      });
+    });
   }
 
-  /** Both moments of every variable as `group/<g>/moment/<i>`; empty before the first step. */
-  async toHost(): Promise<HostTensor[]> {
-    if (this.#steps === 0) return [];
-    const out: HostTensor[] = [];
-    for (const [g, { optimizer, variables }] of this.#groups.entries()) {
-      if (variables.length === 0) continue;
-      // The first weight is tfjs's own step count, which lives in the metadata here.
-      const [iterations, ...moments] = await optimizer.getWeights();
-      iterations.tensor.dispose();
-      for (const [i, { tensor }] of moments.entries()) {
-        const data = Float32Array.from(await tensor.data());
-        out.push({ name: `group/${g}/moment/${i}`, shape: tensor.shape, data });
-      }
-    }
-    return out;
+  /** Both moments of every variable, in order, as `moment/<i>`; empty before the first step. */
+  toHost(): Promise<HostTensor[]> {
+    return Promise.all(this.#moments.map(async (moment, i) => ({
+      name: `moment/${i}`,
+      shape: moment.shape,
+      data: Float32Array.from(await moment.data()),
+    })));
   }
 
   /**
    * Continue from a stored state.
    * @param tensors What {@link AdamState.toHost} gave.
    * @param steps Steps that had been taken.
-   * @throws RangeError if the state belongs to other variables.
+   * @throws RangeError if the state belongs to other variables; nothing has changed then.
    */
-  async restore(tensors: readonly HostTensor[], steps: number): Promise<void> {
-    const byName = new Map(tensors.map((t) => [t.name, t]));
-    const wanted = this.#groups.reduce((n, group) => n + 2 * group.variables.length, 0);
-    if (tensors.length !== wanted) {
+  restore(tensors: readonly HostTensor[], steps: number): void {
+    const count = this.#variables.length;
+    if (tensors.length !== 2 * count) {
       throw new RangeError(
         `Cannot resume: the optimiser's state has ${tensors.length} tensors, the policy needs ` +
-          `${wanted}`,
+          `${2 * count}`,
       );
     }
-    for (const [g, { optimizer, variables }] of this.#groups.entries()) {
-      const moments = [...variables, ...variables].map((variable, i) => {
-        const tensor = byName.get(`group/${g}/moment/${i}`);
-        if (!tensor || tensor.shape.join() !== variable.shape.join()) {
-          throw new RangeError(
-            `Cannot resume: moment ${i} of the optimiser's group ${g} has shape ` +
-              `[${tensor?.shape}], the policy needs [${variable.shape}]`,
-          );
-        }
-        return { name: variable.name, tensor: tf.tensor(tensor.data, [...tensor.shape]) };
-      });
-      const iterations = { name: "iter", tensor: tf.scalar(steps, "int32") };
-      await optimizer.setWeights([iterations, ...moments]);
-      iterations.tensor.dispose();
-    }
+    const byName = new Map(tensors.map((t) => [t.name, t]));
+    const ordered = tensors.map((_, i) => {
+      const tensor = byName.get(`moment/${i}`);
+      const { shape } = this.#variables[i % count];
+      if (!tensor || tensor.shape.join() !== shape.join()) {
+        throw new RangeError(
+          `Cannot resume: moment ${i} of the optimiser has shape [${tensor?.shape}], the policy ` +
+            `needs [${shape}]`,
+        );
+      }
+      return tensor;
+    });
+    if (this.#moments.length === 0) this.#moments = this.#zeros();
+    this.#moments.forEach((moment, i) => {
+      tf.tidy(() => moment.assign(tf.tensor(ordered[i].data, moment.shape)));
+    });
     this.#steps = steps;
+  }
+
+  #zeros(): Variable[] {
+    return [...this.#variables, ...this.#variables].map(({ shape }) =>
+      tf.tidy(() => tf.variable(tf.zeros(shape), false))
+    );
   }
 
   /** Free the moments. */
   [Symbol.dispose](): void {
-    for (const { optimizer } of this.#groups) optimizer.dispose();
+    tf.dispose(this.#moments);
+    this.#moments = [];
   }
 }

@@ -15,6 +15,7 @@ const OPTIONS: PpoOptions = {
   epochs: 1,
   batchSize: 4,
   learningRate: 1e-3,
+  valueLearningRate: 1e-3,
   adamBeta1: 0.9,
   adamBeta2: 0.95,
   adamEpsilon: 1e-8,
@@ -219,14 +220,16 @@ Deno.test("AdamState goes on after a restore as if nothing had happened, bit for
 Deno.test("AdamState takes the steps of Adam's paper", async () => {
   // Two steps by hand in doubles: m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², both divided by 1 − βᵗ.
   const [rate, beta1, beta2, epsilon] = [0.1, 0.9, 0.95, 1e-8];
-  const options = { learningRate: rate, adamBeta1: beta1, adamBeta2: beta2, adamEpsilon: epsilon };
+  const betas = { adamBeta1: beta1, adamBeta2: beta2, adamEpsilon: epsilon };
+  const options = { ...betas, learningRate: rate, valueLearningRate: 2 * rate };
   const variable = tf.variable(tf.tensor1d([1, -2]));
   const untouched = tf.variable(tf.scalar(3));
-  using adam = new AdamState(options, [variable, untouched]);
+  const critic = tf.variable(tf.tensor1d([1, -2]));
+  using adam = new AdamState(options, [variable, untouched, critic], [critic]);
   const x = [1, -2], m = [0, 0], v = [0, 0];
   for (const [step, g] of [[0.5, -1], [-0.25, 4]].entries()) {
     const gradient = tf.tensor1d(g);
-    adam.apply({ [variable.name]: gradient });
+    adam.apply({ [variable.name]: gradient, [critic.name]: gradient });
     gradient.dispose();
     g.forEach((gi, i) => {
       m[i] = beta1 * m[i] + (1 - beta1) * gi;
@@ -236,10 +239,12 @@ Deno.test("AdamState takes the steps of Adam's paper", async () => {
       x[i] -= rate * mean / (Math.sqrt(square) + epsilon);
     });
     assert.ok(maxDifference(await variable.data(), x) < 1e-6);
+    // Twice the step size from the same start goes twice as far.
+    assert.ok(maxDifference(await critic.data(), [2 * x[0] - 1, 2 * x[1] + 2]) < 1e-6);
   }
   assert.equal((await untouched.data())[0], 3);
   assert.equal(adam.steps, 2);
-  tf.dispose([variable, untouched]);
+  tf.dispose([variable, untouched, critic]);
 });
 
 Deno.test("AdamState refuses the state of another policy and leaks nothing", async () => {
