@@ -92,7 +92,11 @@ export async function runTrainLoop(parts: TrainLoopParts): Promise<void> {
     );
 
     // Update.
-    const { metrics, weights, tensors } = await trainer.update(estimates, progress.updates + 1);
+    const { metrics, weights, tensors } = await trainer.update(
+      estimates,
+      progress.updates + 1,
+      learningRateScale(config, progress),
+    );
     // A stop during the update does not undo it: weights and optimiser stay a pair.
 
     // Publish.
@@ -129,6 +133,12 @@ function isFinished(config: Config, progress: Progress): boolean {
   return config.updates > 0
     ? progress.updates >= config.updates
     : progress.controlSteps >= config.totalSteps;
+}
+
+/** Step sizes fall linearly from 1 to the configured fraction over the run. */
+function learningRateScale(config: Config, { updates, controlSteps }: Progress): number {
+  const done = config.updates > 0 ? updates / config.updates : controlSteps / config.totalSteps;
+  return 1 - (1 - config.finalLearningRateFraction) * Math.min(1, done);
 }
 
 function mean(values: readonly number[]): number {

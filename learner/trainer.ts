@@ -24,9 +24,17 @@ export class Trainer implements Disposable {
     return await this.#ask({ kind: "start", checkpoint, reference, config }, "ready");
   }
 
-  /** Improve the policy on chunks. */
-  async update(estimates: readonly Estimate[], update: number): Promise<TrainerUpdated> {
-    return await this.#ask({ kind: "update", estimates, update }, "updated");
+  /**
+   * Improve the policy on chunks.
+   * @param update Number of the update, which seeds its shuffling.
+   * @param learningRateScale Fraction of the configured step sizes to use, 0–1.
+   */
+  async update(
+    estimates: readonly Estimate[],
+    update: number,
+    learningRateScale: number,
+  ): Promise<TrainerUpdated> {
+    return await this.#ask({ kind: "update", estimates, update, learningRateScale }, "updated");
   }
 
   /** The optimiser's state, for a checkpoint. */

@@ -101,6 +101,8 @@ export interface PpoConfig {
   readonly batchSize: number;
   /** Adam's step size. */
   readonly learningRate: number;
+  /** What is left of both step sizes at the end of the run; they fall linearly from 1. */
+  readonly finalLearningRateFraction: number;
   /** Step size of Adam for the value head. */
   readonly valueLearningRate: number;
   /** Largest change of the chunk's probability ratio, as a fraction. */

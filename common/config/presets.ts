@@ -40,6 +40,7 @@ const BASE = {
 
   updates: 0,
   valueLearningRate: 1e-3,
+  finalLearningRateFraction: 1,
   clipRange: 0.2,
   gamma: 0.99,
   gaeLambda: 0.95,

@@ -136,6 +136,11 @@ const ppo = {
     "",
     "Step size of the Adam optimiser for the value head.",
   ),
+  finalLearningRateFraction: field(
+    z.number().min(0).max(1),
+    "",
+    "What is left of both step sizes at the end of the run; they fall linearly. 1 is no decay.",
+  ),
   clipRange: field(
     z.number().gt(0).lt(1),
     "",

@@ -25,6 +25,8 @@ export interface AdamOptions {
 
 /** Adam over backbone and critic, each with its step size. Owner of its moments. */
 export class AdamState implements Disposable {
+  /** Fraction of the configured step sizes to use from now on, in [0, 1]. */
+  learningRateScale: number = 1;
   readonly #options: AdamOptions;
   readonly #variables: readonly Variable[];
   readonly #critic: ReadonlySet<Variable>;
@@ -76,7 +78,8 @@ export class AdamState implements Disposable {
           tf.add(tf.mul(square, adamBeta2), tf.mul(tf.square(gradient), 1 - adamBeta2)),
         );
         const change = tf.div(mean, tf.add(tf.sqrt(square), epsilon));
-        variable.assign(tf.sub(variable, tf.mul(change, rate * correction)));
+        const step = rate * this.learningRateScale * correction;
+        variable.assign(tf.sub(variable, tf.mul(change, step)));
       });
     });
   }
