@@ -27,7 +27,10 @@ export class ScriptedRobot implements Robot {
   readonly #script: (seed: number) => EpisodeScript;
   #current: EpisodeScript = { steps: 0, end: "failure" };
 
-  /** @param script How the episode of a seed goes. */
+  /**
+   * Nothing has happened yet.
+   * @param script How the episode of a seed goes.
+   */
   constructor(script: (seed: number) => EpisodeScript) {
     this.#script = script;
   }

@@ -31,10 +31,13 @@ export class CheckpointWriter {
   /** Folder of the last one; null before the first. */
   lastPath: string | null = null;
   /** Update after which the last one was written; −1 before the first. */
-  lastUpdate = -1;
+  lastUpdate: number = -1;
   readonly #options: CheckpointWriterOptions;
 
-  /** @param options What it needs. */
+  /**
+   * Nothing is written yet.
+   * @param options What it needs.
+   */
   constructor(options: CheckpointWriterOptions) {
     this.#options = options;
   }

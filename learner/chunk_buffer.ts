@@ -37,6 +37,7 @@ export class ChunkBuffer {
   #arrived: (() => void) | undefined;
 
   /**
+   * Nothing waits yet.
    * @param onWait Called whenever {@link ChunkBuffer.take} has to wait for more chunks: whoever was
    *   asked to hold chunks back must send again.
    */

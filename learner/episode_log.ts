@@ -28,8 +28,11 @@ export class EpisodeLog {
   #finished: FinishedEpisode[] = [];
   #total: number;
 
-  /** @param total Episodes that earlier runs of the experiment finished. */
-  constructor(total = 0) {
+  /**
+   * Nothing is in progress yet.
+   * @param total Episodes that earlier runs of the experiment finished.
+   */
+  constructor(total: number = 0) {
     this.#total = total;
   }
 

@@ -4,6 +4,7 @@
  */
 
 import * as tf from "@tensorflow/tfjs";
+import type { Scalar } from "../common/policy/tensors.ts";
 import { ActorCritic } from "../common/policy/actor_critic.ts";
 import { postfixLogits } from "../common/policy/network.ts";
 import { buildPostfix } from "../common/tokenizer/prompt.ts";
@@ -26,7 +27,7 @@ export interface ImitationExample {
 export function imitationLoss(
   policy: ActorCritic,
   examples: readonly ImitationExample[],
-): tf.Scalar {
+): Scalar {
   const { network, assets } = policy;
   const { gemma, fastSkipTokens } = network.variant;
   const mapping = { vocabSize: gemma.vocab, fastSkipTokens, fastVocabSize: network.fastVocab };
@@ -41,7 +42,7 @@ export function imitationLoss(
     count += row.length;
   });
   const picked = tf.sum(tf.mul(logProbs, tf.tensor3d(target, [batch, steps, vocab])));
-  return tf.div(tf.neg(picked), count) as tf.Scalar;
+  return tf.div(tf.neg(picked), count) as Scalar;
 }
 
 /** How to train. */

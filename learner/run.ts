@@ -57,7 +57,11 @@ export async function runLearner(
   for (const note of choice.notes) logger.warn(note);
   const before = choice.metadata;
   using trainer = new Trainer();
-  const ready = await trainer.start(choice.path, choice.path, config);
+  // A resumed run keeps to the imitation policy that it began with, not to where it stopped.
+  const origin = config.klWeight > 0
+    ? await chooseCheckpoint({ ...config, resume: false })
+    : choice;
+  const ready = await trainer.start(choice.path, origin.path, config);
   for (const note of ready.notes) logger.warn(note);
   logger.info(`${choice.reason}: ${choice.path}; computing on ${ready.device}`);
 

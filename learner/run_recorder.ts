@@ -35,7 +35,7 @@ interface Opened {
 /** Records a run. Owner of its sinks and its database. */
 export class RunRecorder {
   /** Id of the run, unique. */
-  readonly runId = crypto.randomUUID();
+  readonly runId: string = crypto.randomUUID();
   readonly #options: RunRecorderOptions;
   #opened: Opened | undefined;
   #episodes: NewEpisode[] = [];

@@ -4,6 +4,7 @@
  */
 
 import * as tf from "@tensorflow/tfjs";
+import type { NamedTensorMap, Scalar, Variable } from "../../common/policy/tensors.ts";
 
 /** Outcome of {@link clippedGradients}. The caller disposes of the gradients. */
 export interface ClippedGradients {
@@ -12,7 +13,7 @@ export interface ClippedGradients {
   /** Norm of all gradients together, before clipping. */
   readonly norm: number;
   /** Gradients by variable name, scaled so that their norm is at most the bound. */
-  readonly gradients: tf.NamedTensorMap;
+  readonly gradients: NamedTensorMap;
 }
 
 /**
@@ -22,8 +23,8 @@ export interface ClippedGradients {
  * @param maxNorm Bound of the global norm, above 0.
  */
 export async function clippedGradients(
-  loss: () => tf.Scalar,
-  variables: tf.Variable[],
+  loss: () => Scalar,
+  variables: Variable[],
   maxNorm: number,
 ): Promise<ClippedGradients> {
   const { value, grads } = tf.variableGrads(() => tf.tidy(loss), variables);

@@ -4,23 +4,24 @@
  */
 
 import * as tf from "@tensorflow/tfjs";
+import type { Scalar, Tensor1D, Tensor2D, Tensor3D } from "../../common/policy/tensors.ts";
 
 /** Data of a batch, `[B]` each. */
 export interface LossInput {
   /** Log-probability of each chunk under the policy being trained. */
-  readonly logProb: tf.Tensor1D;
+  readonly logProb: Tensor1D;
   /** Mean entropy a token. */
-  readonly entropy: tf.Tensor1D;
+  readonly entropy: Tensor1D;
   /** The critic's value. */
-  readonly value: tf.Tensor1D;
+  readonly value: Tensor1D;
   /** Log-probability of each chunk when it was sampled. */
-  readonly oldLogProb: tf.Tensor1D;
+  readonly oldLogProb: Tensor1D;
   /** The critic's value when it was sampled. */
-  readonly oldValue: tf.Tensor1D;
+  readonly oldValue: Tensor1D;
   /** Advantages. */
-  readonly advantage: tf.Tensor1D;
+  readonly advantage: Tensor1D;
   /** Targets of the critic. */
-  readonly valueTarget: tf.Tensor1D;
+  readonly valueTarget: Tensor1D;
 }
 
 /** Weights and ranges of the losses. */
@@ -38,17 +39,17 @@ export interface LossOptions {
 /** Losses and what is worth watching; scalars. */
 export interface Losses {
   /** What is minimised. */
-  readonly total: tf.Scalar;
+  readonly total: Scalar;
   /** −mean min(ratio · A, clip(ratio) · A). */
-  readonly policy: tf.Scalar;
+  readonly policy: Scalar;
   /** ½ mean (V − target)². */
-  readonly value: tf.Scalar;
+  readonly value: Scalar;
   /** Mean entropy a token, nats. */
-  readonly entropy: tf.Scalar;
+  readonly entropy: Scalar;
   /** Mean of (ratio − 1) − log ratio: Schulman's k3 estimate of KL(old ‖ new), nats a chunk. */
-  readonly approxKl: tf.Scalar;
+  readonly approxKl: Scalar;
   /** Fraction of chunks whose ratio is outside the clip range. */
-  readonly clipFraction: tf.Scalar;
+  readonly clipFraction: Scalar;
 }
 
 /** Largest |log ratio|: e^20 is far beyond any clip range, and finite. */
@@ -65,22 +66,22 @@ export function ppoLosses(input: LossInput, options: LossOptions): Losses {
   const ratio = tf.exp(logRatio);
   const clipped = tf.clipByValue(ratio, 1 - clipRange, 1 + clipRange);
   const surrogate = tf.minimum(tf.mul(ratio, input.advantage), tf.mul(clipped, input.advantage));
-  const policy = tf.neg(tf.mean(surrogate)) as tf.Scalar;
+  const policy = tf.neg(tf.mean(surrogate)) as Scalar;
   const value = valueLoss(input, options.valueClipRange);
-  const entropy = tf.mean(input.entropy) as tf.Scalar;
+  const entropy = tf.mean(input.entropy) as Scalar;
   const total = tf.sub(
     tf.add(policy, tf.mul(value, valueLossWeight)),
     tf.mul(entropy, entropyWeight),
-  ) as tf.Scalar;
+  ) as Scalar;
   return {
     total,
     policy,
     value,
     entropy,
-    approxKl: tf.mean(tf.sub(tf.sub(ratio, 1), logRatio)) as tf.Scalar,
+    approxKl: tf.mean(tf.sub(tf.sub(ratio, 1), logRatio)) as Scalar,
     clipFraction: tf.mean(
       tf.cast(tf.greater(tf.abs(tf.sub(ratio, 1)), clipRange), "float32"),
-    ) as tf.Scalar,
+    ) as Scalar,
   };
 }
 
@@ -88,12 +89,12 @@ export function ppoLosses(input: LossInput, options: LossOptions): Losses {
 function valueLoss(
   { value, oldValue, valueTarget }: LossInput,
   clipRange: number,
-): tf.Scalar {
+): Scalar {
   const error = tf.square(tf.sub(value, valueTarget));
-  if (clipRange === 0) return tf.mul(tf.mean(error), 0.5) as tf.Scalar;
+  if (clipRange === 0) return tf.mul(tf.mean(error), 0.5) as Scalar;
   const change = tf.clipByValue(tf.sub(value, oldValue), -clipRange, clipRange);
   const clipped = tf.square(tf.sub(tf.add(oldValue, change), valueTarget));
-  return tf.mul(tf.mean(tf.maximum(error, clipped)), 0.5) as tf.Scalar;
+  return tf.mul(tf.mean(tf.maximum(error, clipped)), 0.5) as Scalar;
 }
 
 /**
@@ -103,14 +104,14 @@ function valueLoss(
  * @param isToken `[B, S]`.
  */
 export function klToReference(
-  logProbs: tf.Tensor3D,
-  reference: tf.Tensor3D,
-  isToken: tf.Tensor2D,
-): tf.Scalar {
+  logProbs: Tensor3D,
+  reference: Tensor3D,
+  isToken: Tensor2D,
+): Scalar {
   // Masked entries are −2.4e38 on both sides; bounded, their weight exp(·) of 0 removes them.
   const difference = tf.sub(tf.maximum(reference, -1e4), tf.maximum(logProbs, -1e4));
   const perToken = tf.sum(tf.mul(tf.exp(reference), difference), 2);
-  return tf.div(tf.sum(tf.mul(perToken, isToken)), tf.sum(isToken)) as tf.Scalar;
+  return tf.div(tf.sum(tf.mul(perToken, isToken)), tf.sum(isToken)) as Scalar;
 }
 
 /**

@@ -4,6 +4,7 @@
  */
 
 import * as tf from "@tensorflow/tfjs";
+import type { Scalar, Tensor, Variable } from "../../common/policy/tensors.ts";
 import {
   type ActorCritic,
   type PreparedChunks,
@@ -106,9 +107,10 @@ export class PpoTrainer implements Disposable {
   readonly #reference: ActorCritic | undefined;
   readonly #options: PpoOptions;
   /** The backbone's trained variables, then the critic's. */
-  readonly #variables: tf.Variable[];
+  readonly #variables: Variable[];
 
   /**
+   * No step taken yet.
    * @param policy What is trained.
    * @param options Settings.
    * @param reference The frozen imitation policy; needed when `klWeight` is above 0.
@@ -196,7 +198,7 @@ export class PpoTrainer implements Disposable {
     time: { gradientMs: number; optimizerMs: number },
   ) {
     const start = performance.now();
-    const watched: tf.Tensor[] = [];
+    const watched: Tensor[] = [];
     const { norm, loss, gradients } = await clippedGradients(
       () => this.#loss(batch, chunks, watched),
       this.#variables,
@@ -230,7 +232,7 @@ export class PpoTrainer implements Disposable {
   }
 
   /** The loss of a minibatch; what is worth watching goes to `watched`, kept. */
-  #loss(batch: PreparedChunks, chunks: readonly Estimate[], watched: tf.Tensor[]): tf.Scalar {
+  #loss(batch: PreparedChunks, chunks: readonly Estimate[], watched: Tensor[]): Scalar {
     const { temperature, klWeight } = this.#options;
     const column = (pick: (e: Estimate) => number) => tf.tensor1d(chunks.map(pick));
     const evaluation = this.#policy.evaluate(batch, temperature);
@@ -268,7 +270,7 @@ export class PpoTrainer implements Disposable {
  * What is trained: the critic, and of the backbone everything — or, in a LoRA variant, everything
  * but the language model's own weights. The image encoder can be left out.
  */
-function trainableVariables({ network }: ActorCritic, trainVision: boolean): tf.Variable[] {
+function trainableVariables({ network }: ActorCritic, trainVision: boolean): Variable[] {
   const hasLora = network.variant.gemma.lora !== undefined;
   const isTrained = (path: string) =>
     path.startsWith("PaliGemma/img/") ? trainVision : !hasLora || path.includes("lora");
