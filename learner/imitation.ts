@@ -68,11 +68,10 @@ export async function trainImitation(
   const { steps, batchSize, random } = options;
   const variables = policy.network.backbone.select(() => true);
   const optimizer = tf.train.adam(options.learningRate, 0.9, 0.95, 1e-8);
+  let batches: ImitationExample[][] = [];
   for (let step = 0; step < steps; step++) {
-    const batch = Array.from(
-      { length: batchSize },
-      () => examples[Math.floor(random() * examples.length)],
-    );
+    if (batches.length === 0) batches = drawBatches(examples, batchSize, random);
+    const batch = batches.pop()!;
     (optimizer as unknown as { learningRate: number }).learningRate = options.learningRate *
       schedule(step / steps);
     const { loss, gradients } = await clippedGradients(
@@ -88,6 +87,30 @@ export async function trainImitation(
     await yieldToEventLoop();
   }
   optimizer.dispose();
+}
+
+/** Batches drawn at a time, to be sorted by length. */
+const DRAWN_BATCHES = 8;
+
+/**
+ * Draw examples for several batches, each of examples of like length: a batch is as long as its
+ * longest example, and a few long ones would otherwise make every batch slow.
+ */
+function drawBatches(
+  examples: readonly ImitationExample[],
+  size: number,
+  random: () => number,
+): ImitationExample[][] {
+  const drawn = Array.from(
+    { length: DRAWN_BATCHES * size },
+    () => examples[Math.floor(random() * examples.length)],
+  ).sort((a, b) => a.tokens.length - b.tokens.length);
+  const batches = Array.from(
+    { length: DRAWN_BATCHES },
+    (_, i) => drawn.slice(i * size, (i + 1) * size),
+  );
+  const order = batches.map((batch) => ({ batch, key: random() })).sort((a, b) => a.key - b.key);
+  return order.map(({ batch }) => batch);
 }
 
 /** Warm-up over 5 %, then a cosine from 1 to 0.1. */

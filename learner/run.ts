@@ -129,6 +129,9 @@ export async function runLearner(
       onUpdate: async (record, newWeights) => {
         latest = record;
         weights = newWeights;
+        if (record.malformedChunks > 0) {
+          logger.warn(`${record.malformedChunks} chunks cannot have been sampled; left out`);
+        }
         await recorder.update(record);
         surroundings.onUpdate?.(record);
         if (config.saveEveryUpdates > 0 && record.update % config.saveEveryUpdates === 0) {

@@ -43,7 +43,9 @@ await runMain(async (signal) => {
   if (parsed.kind === "help") return console.log(parsed.text);
   const { flags, given } = parsed;
   const expName = given.has("expName") ? parsed.config.expName : `demo-${timestamp()}`;
-  const config = { ...parsed.config, expName };
+  // Nobody has to know the controller's port: any free one will do.
+  const controllerPort = given.has("controllerPort") ? parsed.config.controllerPort : 0;
+  const config = { ...parsed.config, expName, controllerPort };
   const start = performance.now();
 
   const choice = await chooseCheckpoint(config);

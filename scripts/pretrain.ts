@@ -41,7 +41,7 @@ import { drawBackbone } from "../learner/imitation_start.ts";
 /** Smallest span that a joint's angle is normalised over, in rad (and gripper units). */
 const MIN_STATE_RANGE = 0.2;
 /** Smallest span of a chunk's joint differences, in rad: finer than this nobody can see. */
-const MIN_ACTION_RANGE = 0.5;
+const MIN_ACTION_RANGE = 0.8;
 
 const COMMAND = {
   name: "deno task pretrain",

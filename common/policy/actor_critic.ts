@@ -213,6 +213,29 @@ export class ActorCritic implements Disposable {
   }
 
   /**
+   * What is wrong with a chunk that somebody claims to have sampled: pictures of another size, or
+   * tokens that the grammar never allowed.
+   * @returns One sentence, or null if it could have been sampled here.
+   */
+  findFault(observation: Observation, tokens: Int32Array): string | null {
+    const { imageSize } = this.shape.variant.siglip;
+    for (const camera of CAMERA_NAMES) {
+      const { width, height } = observation.images[camera];
+      if (width !== imageSize || height !== imageSize) {
+        return `${camera} is ${width}×${height}, the policy sees ${imageSize}×${imageSize}`;
+      }
+    }
+    try {
+      const [prompt] = this.prepareInput([observation]).ids.prompts;
+      this.grammar.check(tokens, this.#tokenBudget(prompt));
+      return null;
+    } catch (error) {
+      if (error instanceof RangeError) return error.message;
+      throw error;
+    }
+  }
+
+  /**
    * Tokenise observations and work out what the grammar allowed, once for many passes.
    * @throws RangeError if a chunk's tokens leave the grammar (such a chunk was never sampled), or
    *   there is not one chunk an observation.

@@ -78,6 +78,8 @@ export interface UpdateMetrics {
   readonly gradientSteps: number;
   /** Gradient steps left out because a number was not finite. */
   readonly skippedSteps: number;
+  /** Chunks left out because this policy cannot have sampled them. */
+  readonly malformedChunks: number;
   /** 1 if the KL bound ended the update early. */
   readonly stoppedEarly: number;
   /** Milliseconds spent on tokenising, masks and, when it is frozen, the image encoder. */
@@ -129,15 +131,22 @@ export class PpoTrainer implements Disposable {
 
   /**
    * Improve the policy on chunks.
-   * @param estimates Chunks with advantages and value targets.
+   * Chunks that this policy cannot have sampled are left out, counted.
+   * @param received Chunks with advantages and value targets.
    * @param random Shuffles the minibatches.
    */
   async update(
-    estimates: readonly Estimate[],
+    received: readonly Estimate[],
     random: () => number,
   ): Promise<UpdateMetrics> {
     const { epochs, batchSize, targetKl } = this.#options;
     const prepareStart = performance.now();
+    const estimates = received.filter(({ transition: t }) =>
+      this.#policy.findFault(t.observation, t.tokens) === null
+    );
+    if (estimates.length === 0) {
+      throw new RangeError("Cannot update: no chunk can have been sampled by this policy");
+    }
     const chunks = this.#options.normalizeAdvantages ? normalizeAdvantages(estimates) : estimates;
     const tokenized = this.#policy.prepareChunks(
       chunks.map((e) => e.transition.observation),
@@ -186,6 +195,7 @@ export class PpoTrainer implements Disposable {
       logProbGap,
       gradientSteps: steps,
       skippedSteps: skipped,
+      malformedChunks: received.length - estimates.length,
       stoppedEarly,
       ...time,
     };

@@ -263,3 +263,17 @@ Deno.test("AdamState refuses the state of another policy and leaks nothing", asy
   trainer.adam.restore(state, 1);
   assert.equal(tf.memory().numTensors, alive);
 });
+
+Deno.test("update() leaves out a chunk that the policy cannot have sampled", async () => {
+  using policy = makePolicy();
+  using trainer = new PpoTrainer(policy, OPTIONS);
+  const estimates = await sampleEstimates(policy, 4, [1, -1, 1, -1]);
+  const [first] = estimates;
+  const nonsense = { ...first.transition, tokens: Int32Array.of(0) };
+  const metrics = await trainer.update(
+    [...estimates, { ...first, transition: nonsense }],
+    seededRandom(1),
+  );
+  assert.equal(metrics.malformedChunks, 1);
+  assert.ok(metrics.gradientSteps > 0);
+});

@@ -99,7 +99,7 @@ export class LearnerDatabase {
   /**
    * Record how a run ended.
    * @param runId The run.
-   * @param outcome Such as `completed`, `interrupted` or `failed`.
+   * @param outcome Such as `finished`, `stopped` or `failed`.
    * @param endedAtMs Milliseconds since 1970.
    * @throws {RangeError} If the run was not recorded.
    */

@@ -16,7 +16,7 @@ export interface RunRow {
   started_at: number;
   /** When it ended; null while it runs or if it was killed. */
   ended_at: number | null;
-  /** How it ended, such as `completed`, `interrupted` or `failed`; null as above. */
+  /** How it ended, such as `finished`, `stopped` or `failed`; null as above. */
   outcome: string | null;
 }
 
