@@ -141,10 +141,10 @@ async function measure(
   const { policy } = await loadPolicy(checkpoint, { ...config, normal: () => 0 });
   using _policy = policy;
   using robots = await createRobots(config, policy.shape.variant.siglip.imageSize);
-  // Sampled as the robot acts in training, with the same random numbers before and after.
+  // The best token each time, as a trained robot acts: the result depends on the weights alone.
   return await evaluatePolicy(policy, robots.all, {
     episodes,
-    temperature: config.temperature,
+    temperature: 0,
     seed: 0,
     signal,
   });

@@ -63,7 +63,7 @@ const COMMAND = {
   flags: {
     episodes: {
       kind: "integer",
-      default: 1200,
+      default: 4000,
       minimum: 1,
       unit: "episodes",
       description: "Demonstrations to record.",
@@ -91,14 +91,14 @@ const COMMAND = {
     },
     imitationLearningRate: {
       kind: "number",
-      default: 2e-3,
+      default: 2.5e-3,
       minimum: 0,
       maximum: 1,
       description: "Peak step size of Adam.",
     },
     aimNoise: {
       kind: "number",
-      default: 0.03,
+      default: 0.008,
       minimum: 0,
       maximum: 1,
       unit: "m",
@@ -106,7 +106,7 @@ const COMMAND = {
     },
     aimBias: {
       kind: "number",
-      default: 0.035,
+      default: 0.05,
       minimum: -0.2,
       maximum: 0.2,
       unit: "m",
@@ -114,7 +114,7 @@ const COMMAND = {
     },
     jointNoise: {
       kind: "number",
-      default: 0.02,
+      default: 0,
       minimum: 0,
       maximum: 1,
       unit: "rad",
