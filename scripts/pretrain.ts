@@ -41,7 +41,7 @@ import { drawBackbone } from "../learner/imitation_start.ts";
 /** Smallest span that a joint's angle is normalised over, in rad (and gripper units). */
 const MIN_STATE_RANGE = 0.2;
 /** Smallest span of a chunk's joint differences, in rad: finer than this nobody can see. */
-const MIN_ACTION_RANGE = 0.8;
+const MIN_ACTION_RANGE = 0.5;
 
 const COMMAND = {
   name: "deno task pretrain",
@@ -77,7 +77,7 @@ const COMMAND = {
     },
     steps: {
       kind: "integer",
-      default: 1500,
+      default: 2000,
       minimum: 1,
       unit: "gradient steps",
       description: "Length of the training.",
@@ -91,7 +91,7 @@ const COMMAND = {
     },
     imitationLearningRate: {
       kind: "number",
-      default: 2.5e-3,
+      default: 2e-3,
       minimum: 0,
       maximum: 1,
       description: "Peak step size of Adam.",
@@ -106,7 +106,7 @@ const COMMAND = {
     },
     aimBias: {
       kind: "number",
-      default: 0.05,
+      default: 0.035,
       minimum: -0.2,
       maximum: 0.2,
       unit: "m",

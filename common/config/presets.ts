@@ -71,6 +71,7 @@ export const PRESETS: Readonly<Record<PresetName, Config>> = {
   debug: {
     ...BASE,
     variant: "tiny",
+    device: "wasm",
     actionDim: 7,
     horizon: 10,
     maxEpisodeSteps: 100,
@@ -104,7 +105,7 @@ export const PRESETS: Readonly<Record<PresetName, Config>> = {
     numEnvs: 32,
     maxEpisodeSteps: 50,
     totalSteps: 500_000,
-    updates: 30,
+    updates: 48,
     chunksPerUpdate: 512,
     epochs: 2,
     batchSize: 64,

@@ -16,11 +16,11 @@ import type { Task, TaskScore } from "./tasks.ts";
 
 /** Settings of {@link ReachTask}. */
 export interface ReachOptions {
-  /** Success when the pinch point is this close to the ball's centre, in metres. Default 0.05. */
+  /** Success when the pinch point is this close to the ball's centre, in metres. Default 0.036. */
   readonly successRadiusM?: number;
   /**
    * Reward a metre of progress. Default 8: the mean start is about 0.16 m from the ball, of which
-   * 0.05 m need not be gone, so that a typical success earns about 1 in progress.
+   * 0.036 m need not be gone, so that a typical success earns about 1 in progress.
    */
   readonly progressScale?: number;
   /** Reward of the step that succeeds. Default 1. */
@@ -61,7 +61,7 @@ export class ReachTask implements Task {
    */
   constructor(model: PhysicsModel, data: PhysicsData, options: ReachOptions = {}) {
     this.#options = {
-      successRadiusM: 0.05,
+      successRadiusM: 0.036,
       progressScale: 8,
       successBonus: 1,
       timePenalty: 0.002,

@@ -65,7 +65,7 @@ Deno.test("reach rewards progress: its sum is the distance gained less the time 
     false,
     true,
   ]);
-  assert.ok(task.distanceM <= 0.05);
+  assert.ok(task.distanceM <= 0.036);
   const expected = 5 * (start - task.distanceM) + 2 - 0.01 * robot.steps;
   assert.ok(Math.abs(sum - expected) < 1e-9);
 });
@@ -80,8 +80,8 @@ Deno.test("reach succeeds inside the radius and not outside", async () => {
     task.moveTarget([x, y + offsetM, z]);
     return robot.stepSync(HOLD).isTerminal;
   };
-  assert.equal(isSuccessAt(0.048), true);
-  assert.equal(isSuccessAt(0.052), false);
+  assert.equal(isSuccessAt(0.034), true);
+  assert.equal(isSuccessAt(0.038), false);
 });
 
 Deno.test("holding the reset pose seldom reaches the ball", async () => {
