@@ -30,7 +30,7 @@ import {
 } from "../../common/types.ts";
 import { fingerToGripper, gripperToFingerM } from "./arm_geometry.ts";
 import { PhysicsData } from "./mujoco.ts";
-import { seededRandom, uniform } from "./random.ts";
+import { seededRandom, uniform } from "../../common/random.ts";
 import type { Renderer } from "./renderer.ts";
 import { SUBSTEPS } from "./scene.ts";
 import { SharedScene } from "./shared_scene.ts";

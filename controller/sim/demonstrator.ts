@@ -5,7 +5,7 @@
  */
 
 import type { SimulatedAloha } from "./aloha_sim.ts";
-import type { RandomSource } from "./random.ts";
+import type { RandomSource } from "../../common/random.ts";
 import { ReachDemonstrator } from "./reach_demonstrator.ts";
 import { ReachTask } from "./reach_task.ts";
 import { TransferCubeDemonstrator } from "./transfer_cube_demonstrator.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { ACTION_RANGES, CONTROL_RATE_HZ, resetState } from "../../common/robot/aloha.ts";
 import { SimulatedAloha } from "./aloha_sim.ts";
 import { createDemonstrator, type DemonstratorOptions } from "./demonstrator.ts";
-import { seededRandom } from "./random.ts";
+import { seededRandom } from "../../common/random.ts";
 import type { TaskName } from "./task_names.ts";
 
 /** Demonstrate some episodes; the numbers of control steps of those that succeeded. */

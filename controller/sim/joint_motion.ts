@@ -16,7 +16,7 @@ import {
 import { SERVOS_PER_ARM, type SimulatedAloha } from "./aloha_sim.ts";
 import { LINKS } from "./arm_geometry.ts";
 import type { DemonstratorOptions } from "./demonstrator.ts";
-import { normal, type RandomSource } from "./random.ts";
+import { normal, type RandomSource } from "../../common/random.ts";
 
 /** Speed of the fastest joint at pace 1, in rad/s. */
 const MAX_SPEED_RAD_S = 1.6;

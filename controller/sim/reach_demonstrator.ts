@@ -9,7 +9,7 @@ import type { SimulatedAloha } from "./aloha_sim.ts";
 import type { Demonstrator, DemonstratorOptions } from "./demonstrator.ts";
 import { solveIk } from "./ik.ts";
 import { checkRange, JointMotion } from "./joint_motion.ts";
-import { normal } from "./random.ts";
+import { normal } from "../../common/random.ts";
 import type { ReachTask } from "./reach_task.ts";
 
 /** See the module. */

@@ -9,7 +9,7 @@
  */
 
 import type { PhysicsData, PhysicsModel } from "./mujoco.ts";
-import { type RandomSource, uniform } from "./random.ts";
+import { type RandomSource, uniform } from "../../common/random.ts";
 import { BALL_RADIUS_M } from "./scene.ts";
 import { TASK_PROMPTS } from "./task_names.ts";
 import type { Task, TaskScore } from "./tasks.ts";

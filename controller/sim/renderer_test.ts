@@ -4,7 +4,7 @@ import { CAMERA_NAMES, type CameraName } from "../../common/types.ts";
 import { SimulatedAloha } from "./aloha_sim.ts";
 import { createDemonstrator } from "./demonstrator.ts";
 import { loadMujoco, PhysicsData } from "./mujoco.ts";
-import { seededRandom } from "./random.ts";
+import { seededRandom } from "../../common/random.ts";
 import { ReachTask } from "./reach_task.ts";
 import { Renderer } from "./renderer.ts";
 import { sceneXml } from "./scene.ts";

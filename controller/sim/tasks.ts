@@ -5,7 +5,7 @@
  */
 
 import type { PhysicsData, PhysicsModel } from "./mujoco.ts";
-import type { RandomSource } from "./random.ts";
+import type { RandomSource } from "../../common/random.ts";
 import { type ReachOptions, ReachTask } from "./reach_task.ts";
 import type { TaskName } from "./task_names.ts";
 import { TransferCubeTask } from "./transfer_cube_task.ts";

@@ -13,7 +13,7 @@
  */
 
 import type { PhysicsData, PhysicsModel } from "./mujoco.ts";
-import { type RandomSource, uniform } from "./random.ts";
+import { type RandomSource, uniform } from "../../common/random.ts";
 import { CUBE_HALF_SIZE_M } from "./scene.ts";
 import { TASK_PROMPTS } from "./task_names.ts";
 import type { Task, TaskScore } from "./tasks.ts";
