@@ -65,7 +65,7 @@ export async function runLearner(
   for (const note of ready.notes) logger.warn(note);
   logger.info(`${choice.reason}: ${choice.path}; computing on ${ready.device}`);
 
-  const progress = initialProgress(before);
+  const progress = initialProgress(before, config.resume);
   // Whoever was told to wait goes on when too little is left: chunks may have grown stale.
   const buffer = new ChunkBuffer(() => server.setBusy(false));
   const episodes = new EpisodeLog(progress.episodes);
@@ -159,10 +159,16 @@ export async function runLearner(
   };
 }
 
-/** Where a resumed run stood; zeros for a fresh one. */
-function initialProgress({ kind, policyVersion, training }: CheckpointMetadata): Progress {
-  if (kind === "imitation") {
-    return { updates: 0, policyVersion: 0, chunksTrained: 0, controlSteps: 0, episodes: 0 };
+/**
+ * Where a resumed run stood. A new one counts from 0, whatever policy it starts from; versions grow
+ * on all the same, since the controllers start from that policy too.
+ */
+function initialProgress(
+  { policyVersion, training }: CheckpointMetadata,
+  isResumed: boolean,
+): Progress {
+  if (!isResumed) {
+    return { updates: 0, policyVersion, chunksTrained: 0, controlSteps: 0, episodes: 0 };
   }
   const { updates, chunks, controlSteps, episodes } = training;
   return { updates, policyVersion, chunksTrained: chunks, controlSteps, episodes };

@@ -58,7 +58,8 @@ async function start({ checkpoint, reference, config }: TrainerRequest & { kind:
   const anchor = config.klWeight > 0 ? await loadPolicy(reference, critic) : undefined;
   trainer = new PpoTrainer(loaded.policy, config, anchor?.policy);
   const { optimizer, metadata } = loaded.checkpoint;
-  if (optimizer) trainer.adam.restore(optimizer, metadata.training.optimizerSteps);
+  // A new run has settings of its own, and may train other weights than the one before.
+  if (optimizer && config.resume) trainer.adam.restore(optimizer, metadata.training.optimizerSteps);
   const { shape } = loaded.policy;
   return {
     signature: policySignature(loaded.policy, config.temperature),

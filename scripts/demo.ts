@@ -55,9 +55,11 @@ await runMain(async (signal) => {
 
   const trained = await train(config, start, signal);
 
-  const after = await measure(trained.learner.checkpoint, config, flags.evalEpisodes, signal);
+  // A resumed run that had nothing left to do writes nothing: its newest is the one it started from.
+  const result = trained.learner.checkpoint ?? choice.path;
+  const after = await measure(result, config, flags.evalEpisodes, signal);
   console.log(`\n${resultTable(before, after)}\n`);
-  console.log(`The trained policy is ${trained.learner.checkpoint}.`);
+  console.log(`The trained policy is ${result}.`);
   const wallSeconds = (performance.now() - start) / 1000;
   if (flags.json) {
     console.log(JSON.stringify({
@@ -73,7 +75,7 @@ await runMain(async (signal) => {
       wallSeconds,
       firstUpdateSeconds: trained.firstUpdateSeconds,
       seed: config.seed,
-      checkpoint: trained.learner.checkpoint,
+      checkpoint: result,
     }));
   }
 });
@@ -85,7 +87,7 @@ interface Trained {
     readonly chunksTrained: number;
     readonly episodes: number;
     readonly policyVersion: number;
-    readonly checkpoint: string;
+    readonly checkpoint: string | null;
   };
   readonly controller: ChildEvent & { readonly chunksSent: number };
   readonly rewards: readonly number[];

@@ -116,6 +116,7 @@ Deno.test("pretrain, learner and controller work together", async (t) => {
     const start = await pretrain(folder, "imitation");
     await t.step("an imitation policy is trained for two updates", () => trainTwice(start));
     await t.step("--resume goes on where the run ended", resumeRun);
+    await t.step("a new experiment from a trained policy counts anew", startFromTrained);
     await t.step("a killed learner resumes and its controller comes back", () => killRun(start));
     await t.step("a stopped learner writes a checkpoint first", () => stopRun(start));
     await t.step("a controller with another tokenizer is refused", () => refuse(start));
@@ -202,6 +203,16 @@ async function resumeRun(): Promise<void> {
   assert.equal(readRows("train", "SELECT * FROM runs").length, 2);
   const { metadata } = await readCheckpoint(`${folder}/train/step_3`);
   assert.equal(metadata.training.optimizerSteps, 6);
+}
+
+async function startFromTrained(): Promise<void> {
+  const args = [...settings("onward", `${folder}/train/step_2`, 1), "--train-vision"];
+  const { summary, updates } = await runBoth(args);
+  assert.deepEqual(updates.map((e) => [e.update, e.policyVersion]), [[1, 3]]);
+  assert.equal(summary.checkpoint, `${folder}/onward/step_1`);
+  const { metadata } = await readCheckpoint(`${folder}/onward/step_1`);
+  assert.equal(metadata.training.chunks, 8);
+  assert.equal(metadata.training.optimizerSteps, 2);
 }
 
 async function killRun(start: string): Promise<void> {
