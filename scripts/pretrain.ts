@@ -112,6 +112,14 @@ const COMMAND = {
       unit: "m",
       description: "How far above the ball the demonstrator of reach aims: a constant error.",
     },
+    boxMargin: {
+      kind: "number",
+      default: 0.025,
+      minimum: -0.05,
+      maximum: 0.1,
+      unit: "m",
+      description: "How far beyond the task's box demonstrations of reach put the ball.",
+    },
     jointNoise: {
       kind: "number",
       default: 0,
@@ -196,7 +204,10 @@ async function main(signal: AbortSignal): Promise<void> {
     actionDim,
     startNoiseRad: START_NOISE_RAD,
   };
-  using recorder = await SimulatedAloha.create(simulation);
+  using recorder = await SimulatedAloha.create({
+    ...simulation,
+    reach: { boxMarginM: flags.boxMargin },
+  });
   const random = seededRandom(seed);
   log.info(`recording ${flags.episodes} demonstrations of ${task}`);
   const { examples, successRate } = recordDemonstrations(recorder, {

@@ -105,9 +105,10 @@ export const PRESETS: Readonly<Record<PresetName, Config>> = {
     numEnvs: 32,
     maxEpisodeSteps: 50,
     totalSteps: 500_000,
-    updates: 48,
-    chunksPerUpdate: 512,
-    epochs: 2,
+    updates: 40,
+    // Simulated chunks are cheap: one pass over many fresh ones learns more than two over fewer.
+    chunksPerUpdate: 1024,
+    epochs: 1,
     batchSize: 64,
     learningRate: 2e-4,
     valueLearningRate: 2e-3,

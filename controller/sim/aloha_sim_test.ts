@@ -200,5 +200,6 @@ Deno.test("SimulatedAloha refuses settings out of range in a sentence", async ()
   await refuse({ task: "reach", startNoiseRad: 1 }, /startNoiseRad is 1 rad/);
   await refuse({ task: "reach", reach: { successRadiusM: 0 } }, /successRadiusM is 0 m/);
   await refuse({ task: "reach", reach: { timePenalty: NaN } }, /timePenalty is NaN/);
+  await refuse({ task: "reach", reach: { boxMarginM: 0.2 } }, /boxMarginM is 0.2 m/);
   await refuse({ task: "transfer_cube", actionDim: 7 }, /needs both arms/);
 });

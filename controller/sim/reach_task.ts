@@ -27,15 +27,20 @@ export interface ReachOptions {
   readonly successBonus?: number;
   /** Cost of every control step. Default 0.002, so 0.2 for an episode of 100 steps. */
   readonly timePenalty?: number;
+  /**
+   * How far beyond each face of {@link REACH_BOX_M} the ball may lie, in metres; negative shrinks the
+   * box. Demonstrations use it, so that no ball of the task is at the rim of what they show. Default 0.
+   */
+  readonly boxMarginM?: number;
 }
 
 /**
- * The box of ball centres in the world, in metres: 0.25 × 0.30 × 0.20 m around and below the left
+ * The box of ball centres in the world, in metres: 0.20 × 0.25 × 0.15 m around and below the left
  * arm's reset tip at (−0.168, −0.019, 0.330).
  */
 export const REACH_BOX_M = {
-  min: [-0.25, -0.169, 0.12],
-  max: [0, 0.131, 0.32],
+  min: [-0.225, -0.144, 0.145],
+  max: [-0.025, 0.106, 0.295],
 } as const;
 
 /** See the module. */
@@ -65,6 +70,7 @@ export class ReachTask implements Task {
       progressScale: 8,
       successBonus: 1,
       timePenalty: 0.002,
+      boxMarginM: 0,
       ...options,
     };
     for (const [name, value] of Object.entries(this.#options)) {
@@ -75,6 +81,13 @@ export class ReachTask implements Task {
     if (this.#options.successRadiusM <= 0) {
       throw new RangeError(
         `Cannot set up reach: successRadiusM is ${this.#options.successRadiusM} m, expected > 0`,
+      );
+    }
+    const { boxMarginM } = this.#options;
+    // At most the 12 cm between the box's lower face and the table, less the ball's radius.
+    if (boxMarginM < -0.05 || boxMarginM > 0.1) {
+      throw new RangeError(
+        `Cannot set up reach: boxMarginM is ${boxMarginM} m, expected -0.05 to 0.1 m`,
       );
     }
     this.#data = data;
@@ -102,14 +115,12 @@ export class ReachTask implements Task {
     );
   }
 
-  /** Put the ball uniformly into {@link REACH_BOX_M}. */
+  /** Put the ball uniformly into {@link REACH_BOX_M} and its margin. */
   place(random: RandomSource): void {
     const { min, max } = REACH_BOX_M;
-    this.moveTarget([
-      uniform(random, min[0], max[0]),
-      uniform(random, min[1], max[1]),
-      uniform(random, min[2], max[2]),
-    ]);
+    const margin = this.#options.boxMarginM;
+    const along = (k: number) => uniform(random, min[k] - margin, max[k] + margin);
+    this.moveTarget([along(0), along(1), along(2)]);
   }
 
   /**

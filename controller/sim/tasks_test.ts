@@ -45,6 +45,23 @@ Deno.test("reach places the ball all over its box, its shadow straight below", a
   assert.equal(task.prompt, TASK_PROMPTS.reach);
 });
 
+Deno.test("reach places the ball beyond its box when a margin is given", async () => {
+  const boxMarginM = 0.025;
+  using robot = await SimulatedAloha.create({ task: "reach", imageSize: 8, reach: { boxMarginM } });
+  const task = reachTask(robot);
+  let beyond = 0;
+  for (let seed = 0; seed < 300; seed++) {
+    robot.resetSync(seed);
+    const outside = task.target.map((x, k) =>
+      Math.max(REACH_BOX_M.min[k] - x, x - REACH_BOX_M.max[k], 0)
+    );
+    assert.ok(outside.every((d) => d <= boxMarginM + 1e-12));
+    if (outside.some((d) => d > 0)) beyond++;
+  }
+  // 0.20 × 0.25 × 0.15 of 0.25 × 0.30 × 0.20 m: half of the wider box is outside the box.
+  assert.ok(beyond > 110 && beyond < 190, `${beyond} of 300 were outside`);
+});
+
 Deno.test("reach rewards progress: its sum is the distance gained less the time spent", async () => {
   using robot = await SimulatedAloha.create({
     task: "reach",
