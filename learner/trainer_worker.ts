@@ -69,6 +69,7 @@ async function start({ checkpoint, reference, config }: TrainerRequest & { kind:
       actionDim: shape.actionDim,
       horizon: shape.horizon,
       maxTokenLen: shape.maxTokenLen,
+      dialect: loaded.policy.dialect.name,
       valueHeadHiddenDim: shape.valueHeadHiddenDim,
       maxValueSteps: shape.maxValueSteps,
       valueInput: shape.valueInput,

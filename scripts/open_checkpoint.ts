@@ -37,12 +37,12 @@ export async function openCheckpoint(
     path: config.checkpoint,
     metadata: await inspectCheckpoint(config.checkpoint),
   };
-  const { variant, actionDim, horizon, maxTokenLen } = chosen.metadata.model;
+  const { variant, actionDim, horizon, maxTokenLen, dialect = "openpi" } = chosen.metadata.model;
   const practised = TASKS.find((task) => task === chosen.metadata.training.task);
   const task = given.has("task") ? config.task : practised ?? config.task;
   try {
     const fitted = parseConfig(
-      { ...config, task, variant, actionDim, horizon, maxTokenLen },
+      { ...config, task, variant, actionDim, horizon, maxTokenLen, dialect },
       (field) => `--${kebabCase(field)}`,
     );
     return { path: chosen.path, metadata: chosen.metadata, config: fitted };

@@ -6,6 +6,7 @@
 
 import { z } from "zod";
 import { VALUE_INPUTS, type ValueInput, type Variant, VARIANTS } from "../config/config.ts";
+import { DIALECT_NAMES, type DialectName } from "../tokenizer/dialect.ts";
 import { CheckpointError } from "./errors.ts";
 
 /** Version of the checkpoint format that this program writes, and the only one that it reads. */
@@ -29,6 +30,8 @@ export interface ModelMetadata {
   readonly horizon: number;
   /** Most text tokens of a sequence. */
   readonly maxTokenLen: number;
+  /** Conventions of prompt and normalisation; absent in older files, which means openpi's. */
+  readonly dialect?: DialectName;
   /** Width of the value head's hidden layer; absent when there is none. */
   readonly valueHeadHiddenDim?: number;
   /** Most action tokens that the value head reads; absent when there is none. */
@@ -108,6 +111,7 @@ const model: z.ZodType<ModelMetadata> = z.strictObject({
   actionDim: positive,
   horizon: positive,
   maxTokenLen: positive,
+  dialect: z.enum(DIALECT_NAMES).optional(),
   valueHeadHiddenDim: positive.optional(),
   maxValueSteps: positive.optional(),
   valueInput: z.enum(VALUE_INPUTS).optional(),

@@ -5,6 +5,8 @@
  * @module
  */
 
+import type { DialectName } from "../tokenizer/dialect.ts";
+
 /** Simulated tasks. */
 export const TASKS = ["reach", "transfer_cube"] as const;
 
@@ -63,6 +65,8 @@ export interface PolicyConfig {
   readonly horizon: number;
   /** Most text tokens (prompt and action) of a sequence. */
   readonly maxTokenLen: number;
+  /** Conventions of prompt, normalisation and decoding that the weights were trained with. */
+  readonly dialect: DialectName;
   /** Width of the value head's hidden layer. */
   readonly valueHeadHiddenDim: number;
   /** Most action tokens that a chunk-conditioned value head reads. */

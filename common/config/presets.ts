@@ -27,6 +27,7 @@ const BASE = {
   databaseUrl: "",
 
   maxTokenLen: 180,
+  dialect: "openpi",
   valueHeadHiddenDim: 128,
   maxValueSteps: 32,
   valueInput: "observation",

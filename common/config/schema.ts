@@ -7,6 +7,7 @@
 
 import { z } from "zod";
 import { type Config, type ConfigField, DEVICES, TASKS, VALUE_INPUTS, VARIANTS } from "./config.ts";
+import { DIALECT_NAMES } from "../tokenizer/dialect.ts";
 import { type FieldSpec, fieldSpec } from "./field_spec.ts";
 
 const MAX_NAME_LENGTH = 80;
@@ -73,6 +74,11 @@ const policy = {
     z.int().min(16).max(1024),
     "tokens",
     "Most text tokens of a sequence, prompt and action together; image tokens are not counted.",
+  ),
+  dialect: field(
+    z.enum(DIALECT_NAMES),
+    "",
+    "Whose conventions of prompt, normalisation and decoding the weights were trained with.",
   ),
   valueHeadHiddenDim: field(
     z.int().min(1).max(8192),

@@ -11,18 +11,16 @@ import * as tf from "@tensorflow/tfjs";
 import type { Tensor1D, Tensor2D, Tensor3D } from "./tensors.ts";
 import type { Observation, SampledChunk } from "../types.ts";
 import { CAMERA_NAMES } from "../types.ts";
+import { closingTokens, type Dialect, type DialectName, DIALECTS } from "../tokenizer/dialect.ts";
 import type { FastTokenizer } from "../tokenizer/fast.ts";
 import { ChunkGrammar } from "../tokenizer/grammar.ts";
 import type { LanguageTokenizer } from "../tokenizer/language.ts";
-import { normalize, type NormStats } from "../tokenizer/normalization.ts";
+import { normalize, type NormStats, withMode } from "../tokenizer/normalization.ts";
 import { buildPrefix, forcedActionPrefix } from "../tokenizer/prompt.ts";
 import { forward, imageTokens, type Network, type NetworkInput, startDecoding } from "./network.ts";
 import type { ParameterStore } from "./parameters.ts";
 import { drawToken } from "./sampling.ts";
 import { MASKED_LOGIT, type PolicyVariant } from "./variants.ts";
-
-/** Tokens of a sequence that come after the FAST tokens: `|` and EOS. */
-const CLOSING_TOKENS = 2;
 
 /** What turns observations into tokens and tokens into actions. */
 export interface PolicyAssets {
@@ -44,6 +42,8 @@ export interface PolicyShape {
   readonly actionDim: number;
   /** Most text tokens of a sequence, prompt and action together. */
   readonly maxTokenLen: number;
+  /** Whose conventions the weights were trained with. Default openpi's. */
+  readonly dialect?: DialectName;
   /** Width of the critic's hidden layers. */
   readonly valueHeadHiddenDim: number;
   /** What the critic reads. */
@@ -82,7 +82,9 @@ export interface Evaluation {
 export class ActorCritic implements Disposable {
   /** Shape of its chunks. */
   readonly shape: PolicyShape;
-  /** Tokenizers and statistics. */
+  /** Its conventions of prompt and normalisation. */
+  readonly dialect: Dialect;
+  /** Tokenizers and statistics, the latter in the dialect's mode. */
   readonly assets: PolicyAssets;
   /** Weights and sizes. */
   readonly network: Network;
@@ -110,7 +112,8 @@ export class ActorCritic implements Disposable {
       );
     }
     this.shape = shape;
-    this.assets = assets;
+    this.dialect = DIALECTS[shape.dialect ?? "openpi"];
+    this.assets = { ...assets, stats: withMode(assets.stats, this.dialect.normalization) };
     this.grammar = new ChunkGrammar(assets.fast, horizon, actionDim);
     this.#forced = forcedActionPrefix(assets.language);
     this.network = {
@@ -126,16 +129,18 @@ export class ActorCritic implements Disposable {
 
   /** Pictures and prompt ids of a batch. */
   prepareInput(observations: readonly Observation[]): NetworkInput {
-    const { actionDim, maxTokenLen } = this.shape;
+    const { actionDim, maxTokenLen, variant } = this.shape;
     const prompts = observations.map(({ state, prompt }) => {
       const normalized = normalize(state, this.assets.stats.state).subarray(0, actionDim);
       return buildPrefix({
         language: this.assets.language,
         prompt,
-        // A joint far outside what demonstrations showed is told as the edge of it.
-        state: normalized.map((x) => Math.min(1, Math.max(-1, x))),
+        state: variant.clipsState
+          ? normalized.map((x) => Math.min(1, Math.max(-1, x)))
+          : normalized,
         maxTokenLen,
-        reservedTokens: this.#forced.length + CLOSING_TOKENS,
+        reservedTokens: this.#reservedTokens,
+        dialect: this.dialect,
       });
     });
     return {
@@ -144,9 +149,14 @@ export class ActorCritic implements Disposable {
     };
   }
 
+  /** Tokens of `maxTokenLen` around the FAST tokens: `Action: ` before them, the end behind. */
+  get #reservedTokens(): number {
+    return this.#forced.length + closingTokens(this.dialect);
+  }
+
   /** FAST tokens that a row may have: what the prompt leaves of `maxTokenLen`. */
   #tokenBudget(prompt: Int32Array): number {
-    return this.shape.maxTokenLen - prompt.length - this.#forced.length - CLOSING_TOKENS;
+    return this.shape.maxTokenLen - prompt.length - this.#reservedTokens;
   }
 
   /**

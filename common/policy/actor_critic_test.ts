@@ -208,14 +208,17 @@ Deno.test("observations that the policy cannot read are refused, and nothing lea
   await assert.rejects(tight.sampleActions([observation], options), /Cannot decode a chunk in/);
 });
 
-Deno.test("a joint outside the statistics is told as the edge of them", async () => {
+Deno.test("a joint outside the statistics is told as the edge of them if the variant says so", async () => {
   await useDevice("wasm");
-  using policy = makePolicy();
+  using policy = makePolicy({ variant: { ...MICRO, clipsState: true } });
+  using asOpenpi = makePolicy();
   const [observation] = makeObservations(8, 1);
-  const promptAt = (rad: number) =>
-    policy.prepareInput([{ ...observation, state: observation.state.map(() => rad) }]).ids.prompts;
+  const promptAt = (rad: number, by = policy) =>
+    by.prepareInput([{ ...observation, state: observation.state.map(() => rad) }]).ids.prompts;
   assert.deepEqual(promptAt(99), promptAt(1.5001));
   assert.deepEqual(promptAt(-99), promptAt(-1.5));
+  assert.deepEqual(promptAt(99, asOpenpi), promptAt(1.5001, asOpenpi));
+  assert.notDeepEqual(promptAt(-99, asOpenpi), promptAt(-1.49, asOpenpi), "bin −1, as openpi has");
 });
 
 Deno.test("observationValues() equals the values of sampled chunks", async () => {

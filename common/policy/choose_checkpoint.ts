@@ -30,6 +30,9 @@ export const SHIPPED_CHECKPOINTS: readonly string[] = ["reach", "reach_debug"].m
 /** A field of the configuration that a checkpoint's model must equal. */
 export type ModelField = "variant" | "actionDim" | "horizon" | "maxTokenLen";
 
+/** The dialect that the policy shall speak; any that the checkpoint has if absent. */
+type DialectChoice = Partial<Pick<Config, "dialect">>;
+
 const MODEL_FIELDS: readonly ModelField[] = ["variant", "actionDim", "horizon", "maxTokenLen"];
 
 /**
@@ -38,10 +41,12 @@ const MODEL_FIELDS: readonly ModelField[] = ["variant", "actionDim", "horizon", 
  * @throws CheckpointError, one sentence, if there is none or it does not fit.
  */
 export async function chooseCheckpoint(
-  config: Pick<
-    Config,
-    "resume" | "checkpoint" | "checkpointDir" | "expName" | ModelField
-  >,
+  config:
+    & Pick<
+      Config,
+      "resume" | "checkpoint" | "checkpointDir" | "expName" | ModelField
+    >
+    & DialectChoice,
 ): Promise<CheckpointChoice> {
   if (config.resume) {
     const { path, passedOver } = await latestCheckpoint(config.checkpointDir, config.expName);
@@ -70,7 +75,7 @@ async function check(
   path: string,
   reason: string,
   notes: readonly string[],
-  config: Pick<Config, ModelField>,
+  config: Pick<Config, ModelField> & DialectChoice,
 ): Promise<CheckpointChoice> {
   const metadata = await inspectCheckpoint(path);
   const found = differences(metadata, config);
@@ -86,8 +91,12 @@ async function check(
 /** What differs between a checkpoint's model and the configuration, each with both values. */
 function differences(
   { model }: CheckpointMetadata,
-  config: Pick<Config, ModelField>,
+  config: Pick<Config, ModelField> & DialectChoice,
 ): string[] {
-  return MODEL_FIELDS.filter((field) => model[field] !== config[field])
+  const { dialect: spoken = "openpi" } = model;
+  const { dialect: wanted = spoken } = config;
+  const found = MODEL_FIELDS.filter((field) => model[field] !== config[field])
     .map((field) => `${field} is ${model[field]}, the configuration says ${config[field]}`);
+  if (spoken !== wanted) found.push(`dialect is ${spoken}, the configuration says ${wanted}`);
+  return found;
 }

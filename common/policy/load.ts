@@ -5,13 +5,14 @@
 
 import { join } from "node:path";
 import { type Checkpoint, readCheckpoint } from "../checkpoint/checkpoint.ts";
+import { DIALECTS } from "../tokenizer/dialect.ts";
 import { FastTokenizer } from "../tokenizer/fast.ts";
 import { loadLanguageTokenizer } from "../tokenizer/language.ts";
 import { loadNormStats, normStatsFingerprint } from "../tokenizer/normalization.ts";
 import type { HostTensor } from "../types.ts";
 import { ActorCritic, type PolicyAssets, type PolicyShape } from "./actor_critic.ts";
 import { backboneSpecs, drawParameters, ParameterStore, valueHeadSpecs } from "./parameters.ts";
-import { VARIANTS } from "./variants.ts";
+import { type PolicyVariant, VARIANTS } from "./variants.ts";
 
 /** Paths of the policy's assets below `assets/` of a checkpoint. */
 export const ASSET_PATHS = {
@@ -70,13 +71,19 @@ export async function loadAssets(dir: string): Promise<PolicyAssets> {
 export async function loadPolicy(dir: string, critic: CriticOptions): Promise<LoadedPolicy> {
   const checkpoint = await readCheckpoint(dir);
   const { model } = checkpoint.metadata;
-  const variant = VARIANTS[model.variant];
+  const { dialect = "openpi" } = model;
+  const known = VARIANTS[model.variant];
+  const variant: PolicyVariant = {
+    ...known,
+    decodePositions: DIALECTS[dialect].decodePositions ?? known.decodePositions,
+  };
   const hasCritic = checkpoint.valueHead !== undefined;
   const shape: PolicyShape = {
     variant,
     horizon: model.horizon,
     actionDim: model.actionDim,
     maxTokenLen: model.maxTokenLen,
+    dialect,
     valueHeadHiddenDim: (hasCritic && model.valueHeadHiddenDim) || critic.valueHeadHiddenDim,
     valueInput: (hasCritic && model.valueInput) || critic.valueInput,
     maxValueSteps: (hasCritic && model.maxValueSteps) || critic.maxValueSteps,
@@ -106,7 +113,7 @@ export async function loadPolicy(dir: string, critic: CriticOptions): Promise<Lo
  * @param temperature The sampling temperature that log-probabilities are computed at.
  */
 export function policySignature(
-  { shape, assets }: ActorCritic,
+  { shape, assets, dialect }: ActorCritic,
   temperature: number,
 ): Record<string, string> {
   const { variant, horizon, actionDim, maxTokenLen, valueHeadHiddenDim, valueInput } = shape;
@@ -114,6 +121,7 @@ export function policySignature(
   const maxValueSteps = valueInput === "chunk" ? shape.maxValueSteps : undefined;
   return {
     model: JSON.stringify({ ...variant, valueHeadHiddenDim, valueInput, maxValueSteps }),
+    dialect: dialect.name,
     tokenizer: assets.fast.fingerprint(),
     language: assets.language.fingerprint(),
     normalization: normStatsFingerprint(assets.stats),

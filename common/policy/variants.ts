@@ -64,6 +64,11 @@ export interface PolicyVariant {
    * as openpi's sampler has it (openpi issue 705).
    */
   readonly decodePositions: "natural" | "openpi";
+  /**
+   * A state outside what demonstrations showed is told as the edge of it. False if absent: openpi
+   * and LeRobot write bin −1 for a number below −1.
+   */
+  readonly clipsState?: boolean;
 }
 
 const SO400M: SiglipSize = {
@@ -92,6 +97,7 @@ export const VARIANTS = {
     gemma: { width: 64, depth: 3, mlpDim: 192, heads: 4, headDim: 16, vocab: 640 },
     fastSkipTokens: 8,
     decodePositions: "natural",
+    clipsState: true, // its demonstrations hardly show bin −1
   },
   gemma_2b: {
     name: "gemma_2b",

@@ -5,6 +5,7 @@
  * @module
  */
 
+export * from "./dialect.ts";
 export * from "./fast.ts";
 export * from "./grammar.ts";
 export * from "./language.ts";

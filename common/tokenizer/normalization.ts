@@ -1,18 +1,22 @@
 /**
- * Quantile normalisation of states and actions, and its statistics in openpi's
- * `norm_stats.json`.
+ * Normalisation of states and actions, and its statistics in openpi's `norm_stats.json`.
  *
- * A value maps so that its 1st percentile becomes −1 and its 99th +1; what lies outside maps
- * outside. Letters: N samples, D numbers a sample.
+ * By quantiles, as openpi's π0-FAST has it, a value's 1st percentile becomes −1 and its 99th +1;
+ * by mean and deviation, as LeRobot's has it, its mean becomes 0 and one deviation 1. What lies
+ * outside maps outside: nothing is clipped. Letters: N samples, D numbers a sample.
  *
  * @module
  */
 
 import { createHash } from "node:crypto";
 import { z } from "zod";
+import type { NormalizationMode } from "./dialect.ts";
 
 /** openpi adds this to q99 − q01 so that a constant is not divided by zero. */
 const EPSILON = 1e-6;
+
+/** LeRobot adds this to the deviation when it normalises, and not when it un-normalises. */
+const STD_EPSILON = 1e-8;
 
 /**
  * Default least distance of q99 from q01, in the data's own unit: 0.02 rad is about 1°, or 2 % of
@@ -30,6 +34,8 @@ export interface FieldStats {
   readonly q01: readonly number[];
   /** 99th percentiles, none below its q01. */
   readonly q99: readonly number[];
+  /** How they are used: by quantiles if absent. No part of the file; see {@link withMode}. */
+  readonly mode?: NormalizationMode;
 }
 
 /** Statistics of everything that is normalised. */
@@ -51,7 +57,20 @@ const fileSchema = z.object({
 });
 
 /**
- * Normalise samples: `(x − q01) / (q99 − q01 + 1e-6) · 2 − 1`.
+ * The same statistics, used in another way.
+ *
+ * @param stats The statistics.
+ * @param mode How {@link normalize} and {@link unnormalize} shall use them.
+ * @returns A copy that says so.
+ */
+export function withMode({ state, actions }: NormStats, mode: NormalizationMode): NormStats {
+  const used = mode === "quantile" ? {} : { mode };
+  return { state: { ...inOrder(state), ...used }, actions: { ...inOrder(actions), ...used } };
+}
+
+/**
+ * Normalise samples: `(x − q01) / (q99 − q01 + 1e-6) · 2 − 1`, or `(x − mean) / (std + 1e-8)` if
+ * the statistics' mode is `mean_std`.
  *
  * @param values `[N, D]` row-major.
  * @param stats Statistics `[D]`.
@@ -61,6 +80,12 @@ const fileSchema = z.object({
 export function normalize(values: ArrayLike<number>, stats: FieldStats): Float32Array {
   const dim = checkDim("normalise", values.length, stats);
   const out = new Float32Array(values.length);
+  if (stats.mode === "mean_std") {
+    for (let i = 0; i < out.length; i++) {
+      out[i] = (values[i] - stats.mean[i % dim]) / (stats.std[i % dim] + STD_EPSILON);
+    }
+    return out;
+  }
   for (let i = 0; i < out.length; i++) {
     const low = stats.q01[i % dim];
     out[i] = ((values[i] - low) / (stats.q99[i % dim] - low + EPSILON)) * 2 - 1;
@@ -69,7 +94,7 @@ export function normalize(values: ArrayLike<number>, stats: FieldStats): Float32
 }
 
 /**
- * Inverse of {@link normalize}.
+ * Inverse of {@link normalize}; by mean and deviation, `x · std + mean`.
  *
  * @param values `[N, D]` row-major, nominally in [−1, 1].
  * @param stats Statistics `[D]`.
@@ -79,6 +104,12 @@ export function normalize(values: ArrayLike<number>, stats: FieldStats): Float32
 export function unnormalize(values: ArrayLike<number>, stats: FieldStats): Float32Array {
   const dim = checkDim("un-normalise", values.length, stats);
   const out = new Float32Array(values.length);
+  if (stats.mode === "mean_std") {
+    for (let i = 0; i < out.length; i++) {
+      out[i] = values[i] * stats.std[i % dim] + stats.mean[i % dim];
+    }
+    return out;
+  }
   for (let i = 0; i < out.length; i++) {
     const low = stats.q01[i % dim];
     out[i] = ((values[i] + 1) / 2) * (stats.q99[i % dim] - low + EPSILON) + low;
@@ -110,7 +141,10 @@ export function computeFieldStats(
       `Cannot compute statistics: ${values.length} values are not samples of ${dim} numbers`,
     );
   }
-  const stats = { mean: [], std: [], q01: [], q99: [] } as Record<keyof FieldStats, number[]>;
+  const stats = { mean: [], std: [], q01: [], q99: [] } as Record<
+    Exclude<keyof FieldStats, "mode">,
+    number[]
+  >;
   const column = new Float64Array(count);
   for (let d = 0; d < dim; d++) {
     const least = typeof minRange === "number" ? minRange : minRange[d];

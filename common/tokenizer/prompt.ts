@@ -1,10 +1,12 @@
 /**
- * openpi's π0-FAST prompt:
+ * π0-FAST's prompt, as openpi writes it:
  *
  * ```text
  * <bos>Task: reach the red ball, State: 128 5 255;⏎Action: (FAST ids)|<eos>
  * └──────────────── prefix ───────────────────────┘└────── postfix ──────┘
  * ```
+ *
+ * LeRobot's dialect keeps the task's case and puts BOS a second time, at the prefix's end.
  *
  * FAST ids live at the top of the language vocabulary, counted downwards:
  * `vocabSize − 1 − fastSkipTokens − fastId`.
@@ -12,6 +14,7 @@
  * @module
  */
 
+import { type Dialect, DIALECTS } from "./dialect.ts";
 import type { LanguageTokenizer } from "./language.ts";
 
 /** How FAST ids map into the language vocabulary. */
@@ -39,10 +42,15 @@ export interface PrefixOptions {
   readonly maxTokenLen: number;
   /** Tokens of `maxTokenLen` that the postfix needs. Default 0. */
   readonly reservedTokens?: number;
+  /** Whose prompt it is. Default openpi's. */
+  readonly dialect?: Dialect;
 }
 
 /** Bins of the state, over [−1, 1]. */
 const STATE_BINS = 256;
+
+/** Python's `str.strip()`: the four separators U+001C–1F are space to it, U+FEFF is not. */
+const PYTHON_STRIP = /^[\p{White_Space}\u{1c}-\u{1f}]+|[\p{White_Space}\u{1c}-\u{1f}]+$/gu;
 
 /**
  * Bin each state number, as `np.digitize(state, np.linspace(-1, 1, 257)[:-1]) - 1` does.
@@ -68,12 +76,20 @@ export function discretizeState(state: ArrayLike<number>): Int32Array {
 /**
  * The prefix as text, without BOS.
  *
- * @param prompt The task in words; lower-cased, stripped, `_` becomes a space.
+ * @param prompt The task in words; stripped, `_` becomes a space. openpi's dialect lower-cases it,
+ * LeRobot's keeps its case and joins its lines.
  * @param state Normalised state.
+ * @param dialect Whose prompt it is.
  * @returns `Task: …, State: …;` and a newline.
  */
-export function prefixText(prompt: string, state: ArrayLike<number>): string {
-  const task = prompt.toLowerCase().trim().replaceAll("_", " ");
+export function prefixText(
+  prompt: string,
+  state: ArrayLike<number>,
+  dialect: Dialect = DIALECTS.openpi,
+): string {
+  const cased = dialect.isTaskLowered ? prompt.toLowerCase() : prompt;
+  const words = cased.replace(PYTHON_STRIP, "").replaceAll("_", " ");
+  const task = dialect.joinsTaskLines ? words.replaceAll("\n", " ") : words;
   return `Task: ${task}, State: ${discretizeState(state).join(" ")};\n`;
 }
 
@@ -81,13 +97,16 @@ export function prefixText(prompt: string, state: ArrayLike<number>): string {
  * The tokens that the policy reads before it acts.
  *
  * @param options Tokenizer, task, normalised state and the bound on length.
- * @returns Ids of the language vocabulary, BOS first.
+ * @returns Ids of the language vocabulary, BOS first and, in LeRobot's dialect, last.
  * @throws {RangeError} If the prefix and the reserved tokens exceed `maxTokenLen`.
  */
 export function buildPrefix(options: PrefixOptions): Int32Array {
   const { language, prompt, state, maxTokenLen, reservedTokens = 0 } = options;
-  const ids = language.encode(prefixText(prompt, state));
-  const length = ids.length + 1;
+  const { dialect = DIALECTS.openpi } = options;
+  const text = language.encode(prefixText(prompt, state, dialect));
+  const { bosId } = language;
+  const ids = Int32Array.from(dialect.repeatsBos ? [bosId, ...text, bosId] : [bosId, ...text]);
+  const { length } = ids;
   if (length + reservedTokens > maxTokenLen) {
     const reserve = reservedTokens > 0 ? ` and the action ${reservedTokens}` : "";
     throw new RangeError(
@@ -95,7 +114,7 @@ export function buildPrefix(options: PrefixOptions): Int32Array {
         `${maxTokenLen}; shorten the task or raise max_token_len`,
     );
   }
-  return Int32Array.from([language.bosId, ...ids]);
+  return ids;
 }
 
 /**
