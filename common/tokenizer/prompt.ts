@@ -49,8 +49,9 @@ export interface PrefixOptions {
 /** Bins of the state, over [−1, 1]. */
 const STATE_BINS = 256;
 
-/** Python's `str.strip()`: the four separators U+001C–1F are space to it, U+FEFF is not. */
-const PYTHON_STRIP = /^[\p{White_Space}\u{1c}-\u{1f}]+|[\p{White_Space}\u{1c}-\u{1f}]+$/gu;
+/** What Python's `str.strip()` takes for space: U+001C–1F too, and not U+FEFF as JavaScript does. */
+const PYTHON_SPACE = "[\\p{White_Space}\\x1c-\\x1f]";
+const PYTHON_STRIP = new RegExp(`^${PYTHON_SPACE}+|${PYTHON_SPACE}+$`, "gu");
 
 /**
  * Bin each state number, as `np.digitize(state, np.linspace(-1, 1, 257)[:-1]) - 1` does.
