@@ -169,8 +169,8 @@ function gatedMlp(
     const out = linear(y, params.get(`${MLP}/${base}`, index));
     if (!size.lora) return out;
     const low = linear(y, params.get(`${MLP}/${lora}_lora_a`, index));
-    const high = linear(low, params.get(`${MLP}/${lora}_lora_b`, index));
-    return tf.add(out, tf.mul(high, size.lora.alpha / size.lora.rank));
+    // openpi scales the adapters of the attention alone (`lora.py`, FeedForward._dot).
+    return tf.add(out, linear(low, params.get(`${MLP}/${lora}_lora_b`, index)));
   };
   const gate = adapted(x, "gating_einsum", "gating_einsum", 2 * layer);
   const up = adapted(x, "gating_einsum", "gating_einsum", 2 * layer + 1);

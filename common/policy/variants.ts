@@ -27,7 +27,10 @@ export interface SiglipSize {
 export interface LoraSize {
   /** Rank of each adapter. */
   readonly rank: number;
-  /** The adapter's output is multiplied by alpha / rank. */
+  /**
+   * The output of the attention's adapters is multiplied by alpha / rank. That of the MLP's is not:
+   * so it is in openpi (`lora.py`), where both real variants have alpha = rank.
+   */
   readonly alpha: number;
 }
 

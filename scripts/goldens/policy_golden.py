@@ -140,7 +140,7 @@ def gemma(x, positions, ar_mask, lora):
         if lora:
             a = weight(f"{mlp}/{name}_lora_a", L, *stack, rows, R)[l][pick]
             b = weight(f"{mlp}/{name}_lora_b", L, *stack, R, columns)[l][pick]
-            out = out + scaling * (x @ a @ b)
+            out = out + x @ a @ b  # not scaled: openpi's lora.py, FeedForward._dot
         return out
 
     for l in range(L):
