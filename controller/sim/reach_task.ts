@@ -19,7 +19,7 @@ export interface ReachOptions {
   /** Success when the pinch point is this close to the ball's centre, in metres. Default 0.036. */
   readonly successRadiusM?: number;
   /**
-   * Reward a metre of progress. Default 8: the mean start is about 0.16 m from the ball, of which
+   * Reward a metre of progress. Default 8: the mean start is about 0.15 m from the ball, of which
    * 0.036 m need not be gone, so that a typical success earns about 1 in progress.
    */
   readonly progressScale?: number;
