@@ -43,6 +43,14 @@ export interface TensorDifferences {
   readonly wrongDtype: readonly TensorDifference[];
 }
 
+/** A tensor that a file holds in a form that is not read. */
+export interface UnreadTensor {
+  /** Its name. */
+  readonly name: string;
+  /** Why it is not read. */
+  readonly reason: string;
+}
+
 /** Lines of one kind that are shown; the rest is counted. */
 const MAX_LINES = 12;
 
@@ -54,20 +62,23 @@ const show = (shape: readonly number[]) => `[${shape.join(", ")}]`;
  *
  * @param wanted What the model wants.
  * @param found What there is.
+ * @param unread What there is in a form that is not read; only what is wanted of it counts.
  * @returns Every difference, each list in the order of its input.
  */
 export function compareTensors(
   wanted: readonly WantedTensor[],
   found: readonly FoundTensor[],
+  unread: readonly UnreadTensor[] = [],
 ): TensorDifferences {
   const foundByName = new Map(found.map((tensor) => [tensor.name, tensor]));
+  const unreadByName = new Map(unread.map(({ name, reason }) => [name, reason]));
   const wantedNames = new Set(wanted.map(({ name }) => name));
   const present = wanted.flatMap((want) => {
     const have = foundByName.get(want.name);
     return have === undefined ? [] : [{ want, have }];
   });
   return {
-    missing: wanted.filter(({ name }) => !foundByName.has(name))
+    missing: wanted.filter(({ name }) => !foundByName.has(name) && !unreadByName.has(name))
       .map(({ name, shape }) => ({ name, expected: show(shape), found: undefined })),
     unexpected: found.filter(({ name }) => !wantedNames.has(name))
       .map(({ name, shape }) => ({ name, expected: undefined, found: show(shape) })),
@@ -77,10 +88,17 @@ export function compareTensors(
         expected: show(want.shape),
         found: show(have.shape),
       })),
-    wrongDtype: present
-      .map(({ want, have }) => ({ ...have, accepted: want.dtypes ?? READABLE_DTYPES }))
-      .filter(({ dtype, accepted }) => !(accepted as readonly string[]).includes(dtype))
-      .map(({ name, dtype, accepted }) => ({ name, expected: accepted.join("/"), found: dtype })),
+    wrongDtype: [
+      ...present
+        .map(({ want, have }) => ({ ...have, accepted: want.dtypes ?? READABLE_DTYPES }))
+        .filter(({ dtype, accepted }) => !(accepted as readonly string[]).includes(dtype))
+        .map(({ name, dtype, accepted }) => ({ name, expected: accepted.join("/"), found: dtype })),
+      ...wanted.filter(({ name }) => unreadByName.has(name)).map(({ name, dtypes }) => ({
+        name,
+        expected: (dtypes ?? READABLE_DTYPES).join("/"),
+        found: `something else (${unreadByName.get(name)})`,
+      })),
+    ],
   };
 }
 
@@ -149,14 +167,16 @@ export function describeDifferences(differences: TensorDifferences): string[] {
  * @param wanted What the model wants.
  * @param found What the file holds.
  * @param what Completes "Cannot use …", such as `/data/pi0 as gemma_2b`.
+ * @param unread What it holds in a form that is not read.
  * @throws {CheckpointError} With every difference, grouped: name, expected, found.
  */
 export function checkTensors(
   wanted: readonly WantedTensor[],
   found: readonly FoundTensor[],
   what: string,
+  unread: readonly UnreadTensor[] = [],
 ): void {
-  const differences = compareTensors(wanted, found);
+  const differences = compareTensors(wanted, found, unread);
   const lines = describeDifferences(differences);
   if (lines.length === 0) return;
   const count = new Set(Object.values(differences).flat().map(({ name }) => name)).size;

@@ -66,3 +66,11 @@ Deno.test("describeDifferences() counts what it does not show", () => {
   assert.equal(lines[0], "missing (300):");
   assert.equal(lines.at(-1), "  and 288 more;");
 });
+
+Deno.test("checkTensors() counts a wanted tensor in a form that is not read as a wrong dtype", () => {
+  const unread = [{ name: "w", reason: "its dtype is I64" }, { name: "step", reason: "a counter" }];
+  assert.throws(
+    () => checkTensors([{ name: "w", shape: [2] }], [], "x", unread),
+    /\nwrong dtype \(1\):\n {2}w: expected F32\/F16\/BF16, found something else \(its dtype is I64\);$/,
+  );
+});

@@ -19,6 +19,8 @@ export interface InMemoryOptions {
   readonly blockSide?: number;
   /** Whether the last blocks come first. */
   readonly isReversed?: boolean;
+  /** What it claims to hold beside its tensors. */
+  readonly skipped?: TensorSource["skipped"];
 }
 
 /** Tensors in memory, handed out in small blocks that split every axis. */
@@ -29,6 +31,8 @@ export class InMemorySource implements TensorSource {
   readonly path: string = "memory";
   /** See {@link TensorSource}. */
   readonly tensors: TensorSource["tensors"];
+  /** See {@link TensorSource}. */
+  readonly skipped: TensorSource["skipped"];
   /** Names in the order in which they were read. */
   readonly reads: string[] = [];
   readonly #values: ReadonlyMap<string, HostTensor>;
@@ -36,11 +40,13 @@ export class InMemorySource implements TensorSource {
   readonly #isReversed: boolean;
 
   /**
+   * Take tensors as they are.
    * @param tensors What it holds.
    * @param options How it claims to be stored.
    */
   constructor(tensors: readonly HostTensor[], options: InMemoryOptions = {}) {
     const { format = "safetensors", dtype = "F32", blockSide = 3, isReversed = false } = options;
+    this.skipped = options.skipped ?? [];
     this.format = format;
     this.tensors = tensors.map(({ name, shape }) => ({ name, shape, dtype, file: "memory" }))
       .sort((a, b) => a.name < b.name ? -1 : 1);

@@ -1,0 +1,121 @@
+/**
+ * Loads a checkpoint straight into 8-bit weights, block by block: what is in memory at once is the
+ * result, one block of the file and at worst one matrix in float32.
+ *
+ * @module
+ */
+
+import { mappedBlocks, type MappedTensor, placeBlock } from "../checkpoint/names/mapped_tensor.ts";
+import { elementCount } from "../checkpoint/safetensors_header.ts";
+import type { TensorBlock, TensorSource } from "../checkpoint/tensor_source.ts";
+import type { HostTensor } from "../types.ts";
+import { createInt8Tensor, type Int8Tensor, quantizeMatrix } from "./int8_tensor.ts";
+import { matrixLayout } from "./matrix_layout.ts";
+
+/** A model in 8 bits. */
+export interface Int8Weights {
+  /** Its matrices by path. */
+  readonly matrices: ReadonlyMap<string, Int8Tensor>;
+  /** The rest by path: norms, biases, position and patch embeddings, adapters. */
+  readonly floats: ReadonlyMap<string, HostTensor>;
+}
+
+/** How far {@link loadInt8} is. */
+export interface LoadProgress {
+  /** Numbers read. */
+  readonly done: number;
+  /** Numbers to read. */
+  readonly total: number;
+  /** The tensor that is being read. */
+  readonly name: string;
+}
+
+/** Blocks asked for: the largest matrix of the full model, 2048 × 16384 numbers, comes in one piece. */
+const BLOCK_BYTES = 1 << 27;
+
+/** Quantises blocks; a matrix that comes in parts is put together in float32 and then let go. */
+class MatrixIntake {
+  readonly #tensor: Int8Tensor;
+  readonly #pending = new Map<number, { values: Float32Array; missing: number }>();
+
+  constructor(tensor: Int8Tensor) {
+    this.#tensor = tensor;
+  }
+
+  add({ origin, shape, values }: TensorBlock): void {
+    const { shape: full, layout: { outerAxes, contraction, inner } } = this.#tensor;
+    const outer = shape.slice(0, outerAxes);
+    const size = elementCount(shape.slice(outerAxes));
+    const isWhole = size === contraction * inner;
+    for (let k = 0; k < elementCount(outer); k++) {
+      const matrix = this.#matrixOf(origin, outer, k);
+      if (isWhole) {
+        quantizeMatrix(values, k * size, matrix, this.#tensor);
+        continue;
+      }
+      const pending = this.#pending.get(matrix) ??
+        { values: new Float32Array(contraction * inner), missing: contraction * inner };
+      this.#pending.set(matrix, pending);
+      const part = {
+        origin: origin.slice(outerAxes),
+        shape: shape.slice(outerAxes),
+        values: values.subarray(k * size, (k + 1) * size),
+      };
+      placeBlock(part, full.slice(outerAxes), pending.values);
+      pending.missing -= size;
+      if (pending.missing > 0) continue;
+      this.#pending.delete(matrix);
+      quantizeMatrix(pending.values, 0, matrix, this.#tensor);
+    }
+  }
+
+  /** Which matrix the k-th of a block is. */
+  #matrixOf(origin: readonly number[], outer: readonly number[], k: number): number {
+    let matrix = 0;
+    let stride = 1;
+    let rest = k;
+    for (let axis = outer.length - 1; axis >= 0; axis--) {
+      matrix += (origin[axis] + rest % outer[axis]) * stride;
+      rest = Math.floor(rest / outer[axis]);
+      stride *= this.#tensor.shape[axis];
+    }
+    return matrix;
+  }
+}
+
+/**
+ * Load a checkpoint into 8 bits. Check it first: nothing is checked here.
+ *
+ * @param source The open checkpoint.
+ * @param mapped What to load and what it is made of, such as `mapped` of a plan.
+ * @param onProgress Called after each block.
+ * @returns The weights.
+ * @throws {CheckpointError} As {@link TensorSource.blocks} does.
+ * @throws {RangeError} When a number is not finite.
+ */
+export async function loadInt8(
+  source: TensorSource,
+  mapped: readonly MappedTensor[],
+  onProgress: (progress: LoadProgress) => void = () => {},
+): Promise<Int8Weights> {
+  const total = mapped.reduce((sum, { shape }) => sum + elementCount(shape), 0);
+  const matrices = new Map<string, Int8Tensor>();
+  const floats = new Map<string, HostTensor>();
+  let done = 0;
+  for (const one of mapped) {
+    const { name, shape } = one;
+    const layout = matrixLayout(name, shape);
+    const tensor = layout && createInt8Tensor(name, shape, layout);
+    const float = { name, shape, data: new Float32Array(tensor ? 0 : elementCount(shape)) };
+    const intake = tensor && new MatrixIntake(tensor);
+    for await (const block of mappedBlocks(source, one, BLOCK_BYTES)) {
+      if (intake === undefined) placeBlock(block, shape, float.data);
+      else intake.add(block);
+      done += elementCount(block.shape);
+      onProgress({ done, total, name });
+    }
+    if (tensor) matrices.set(name, tensor);
+    else floats.set(name, float);
+  }
+  return { matrices, floats };
+}
