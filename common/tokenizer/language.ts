@@ -6,6 +6,7 @@
 
 import { createHash } from "node:crypto";
 import { Tokenizer } from "@huggingface/tokenizers";
+import { withSentencePieceSymbols } from "./sentencepiece_symbols.ts";
 
 /** Turns text into ids of the language vocabulary. */
 export interface LanguageTokenizer {
@@ -17,7 +18,8 @@ export interface LanguageTokenizer {
   readonly eosId: number;
   /**
    * Encode text without adding special tokens.
-   * @param text Any text. The names of special tokens in it, such as `<eos>`, become their ids.
+   * @param text Any text. The names of added tokens in it become their ids; a converted
+   * SentencePiece model such as Gemma's takes `<eos>` and its like for plain text, as SentencePiece does.
    * @returns Ids.
    * @throws {RangeError} If a word is not in the vocabulary and there is no unknown token.
    */
@@ -50,7 +52,12 @@ const EOS_NAMES = ["<eos>", "</s>", "<|end_of_text|>"];
 export async function loadLanguageTokenizer(dir: string): Promise<LanguageTokenizer> {
   const tokenizer = await readJson(`${dir}/tokenizer.json`);
   if (tokenizer === undefined) {
-    throw new Error(`Cannot load the language tokenizer: ${dir}/tokenizer.json does not exist`);
+    throw new Error(
+      `Cannot load the language tokenizer: ${dir}/tokenizer.json does not exist; put the ` +
+        `tokenizer.json and the tokenizer_config.json that the weights were trained with there ` +
+        `(for π0-FAST those of google/paligemma-3b-pt-224 on Hugging Face, which asks you to ` +
+        `accept Gemma's licence first)`,
+    );
   }
   const config = await readJson(`${dir}/tokenizer_config.json`) ?? {};
   return createLanguageTokenizer({ tokenizer, config }, dir);
@@ -85,7 +92,7 @@ export async function saveLanguageFiles(dir: string, files: LanguageFiles): Prom
 export function createLanguageTokenizer(files: LanguageFiles, source: string): LanguageTokenizer {
   let tokenizer: Tokenizer;
   try {
-    tokenizer = new Tokenizer(files.tokenizer, withUnknownToken(files));
+    tokenizer = new Tokenizer(withSentencePieceSymbols(files.tokenizer), withUnknownToken(files));
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new SyntaxError(
@@ -150,7 +157,7 @@ function specialId(
   }
   throw new SyntaxError(
     `Cannot load the language tokenizer: ${source} has no token ${names.join(" or ")}; name its ` +
-      `${key} in tokenizer_config.json`,
+      `${key} in ${source}/tokenizer_config.json`,
   );
 }
 

@@ -72,7 +72,11 @@ Deno.test("fingerprint() survives a save and tells vocabularies apart", async ()
 
 Deno.test("loadLanguageTokenizer() says what is missing or corrupt", async () => {
   await withFolder(async (dir) => {
-    await assert.rejects(loadLanguageTokenizer(dir), /tokenizer\.json does not exist/);
+    await assert.rejects(loadLanguageTokenizer(dir), (error: Error) => {
+      assert.ok(error.message.includes(`${dir}/tokenizer.json does not exist; put the`));
+      assert.match(error.message, /tokenizer_config\.json .* google\/paligemma-3b-pt-224/);
+      return true;
+    });
     const files = buildWordLevelTokenizer([]);
     await saveLanguageFiles(dir, files);
     await Deno.writeTextFile(`${dir}/tokenizer_config.json`, "{");
@@ -84,7 +88,10 @@ Deno.test("loadLanguageTokenizer() says what is missing or corrupt", async () =>
   const bad: [LanguageFiles, RegExp][] = [
     [{ tokenizer: {}, config }, /has no usable tokenizer\.json/],
     [{ tokenizer: { ...tokenizer, model: { type: "X" } }, config }, /has no usable/],
-    [{ tokenizer, config: { ...config, eos_token: "<end>" } }, /no token <end>.*eos_token/],
+    [
+      { tokenizer, config: { ...config, eos_token: "<end>" } },
+      /no token <end>.*eos_token in here\/tokenizer_config/,
+    ],
   ];
   for (const [files, message] of bad) {
     assert.throws(() => createLanguageTokenizer(files, "here"), { name: "SyntaxError", message });
