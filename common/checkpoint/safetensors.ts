@@ -123,14 +123,24 @@ export class SafetensorsFile implements Disposable {
   }
 }
 
+/** Options of {@link openSafetensors}. */
+export interface OpenOptions {
+  /** Whether tensors of number formats that are not read are listed apart; by default an error. */
+  readonly allowsUnreadable?: boolean;
+}
+
 /**
  * Open a safetensors file and check its header against its size.
  *
  * @param path The file.
+ * @param options What is allowed.
  * @returns The open file, to be closed with `using`.
  * @throws {CheckpointError} When it is missing, truncated or not a safetensors file.
  */
-export async function openSafetensors(path: string): Promise<SafetensorsFile> {
+export async function openSafetensors(
+  path: string,
+  { allowsUnreadable = false }: OpenOptions = {},
+): Promise<SafetensorsFile> {
   let file: Deno.FsFile | undefined;
   try {
     file = await Deno.open(path, { read: true });
@@ -140,7 +150,7 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
     await readFully(file, prefix, path);
     const json = new Uint8Array(headerLength(prefix, size, path));
     await readFully(file, json, path);
-    return new SafetensorsFile(file, path, parseHeader(json, size, path));
+    return new SafetensorsFile(file, path, parseHeader(json, size, path, allowsUnreadable));
   } catch (error) {
     file?.close();
     throw fileError(error, path);

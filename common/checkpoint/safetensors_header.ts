@@ -34,10 +34,20 @@ export interface TensorEntry {
   readonly byteLength: number;
 }
 
+/** A tensor whose numbers cannot be read, such as a counter. */
+export interface SkippedEntry {
+  /** Its name. */
+  readonly name: string;
+  /** Format of its numbers, as the file has it. */
+  readonly dtype: string;
+}
+
 /** What a header says. */
 export interface SafetensorsHeader {
   /** The tensors by their place in the file. */
   readonly entries: readonly TensorEntry[];
+  /** Tensors of formats that are not read; always empty unless they were allowed. */
+  readonly skipped: readonly SkippedEntry[];
   /** Free text that the writer left. */
   readonly metadata: Readonly<Record<string, string>>;
 }
@@ -48,6 +58,7 @@ const entrySchema = z.object({
   shape: z.array(size),
   data_offsets: z.tuple([size, size]),
 });
+const skippedSchema = z.object({ dtype: z.string(), data_offsets: z.tuple([size, size]) });
 const metadataSchema = z.record(z.string(), z.string());
 
 /**
@@ -133,12 +144,31 @@ function parseEntry(name: string, value: unknown, dataStart: number, path: strin
   return { name, dtype, shape, start: dataStart + start, byteLength: end - start };
 }
 
+/** A span of the file: all that a tensor of unreadable numbers is checked for. */
+interface Span {
+  readonly name: string;
+  readonly start: number;
+  readonly byteLength: number;
+}
+
+/** Where a tensor lies whose numbers are not read; undefined when they are, or it is malformed. */
+function parseSkipped(name: string, value: unknown, dataStart: number) {
+  const parsed = skippedSchema.safeParse(value);
+  if (!parsed.success || READABLE_DTYPES.some((dtype) => dtype === parsed.data.dtype)) {
+    return undefined;
+  }
+  const { dtype, data_offsets: [start, end] } = parsed.data;
+  return { name, dtype, start: dataStart + start, byteLength: end - start };
+}
+
 /**
  * Parse a header and check that its tensors fill the rest of the file without gap or overlap.
  *
  * @param json The header's bytes.
  * @param fileBytes Size of the whole file.
  * @param path Name of the file, for errors.
+ * @param allowsUnreadable Whether tensors of other number formats are listed apart instead of being
+ *   an error.
  * @returns The tensors by their place in the file, and the writer's text.
  * @throws {CheckpointError} One sentence that names the tensor and what is wrong with it.
  */
@@ -146,6 +176,7 @@ export function parseHeader(
   json: Uint8Array,
   fileBytes: number,
   path: string,
+  allowsUnreadable = false,
 ): SafetensorsHeader {
   const { [METADATA_KEY]: rawMetadata = {}, ...tensors } = parseObject(json, path);
   const metadata = metadataSchema.safeParse(rawMetadata);
@@ -153,12 +184,18 @@ export function parseHeader(
     throw new CheckpointError(`Cannot read ${path}: its ${METADATA_KEY} is not a table of texts.`);
   }
   const dataStart = LENGTH_BYTES + json.length;
-  const entries = Object.entries(tensors)
-    .map(([name, value]) => parseEntry(name, value, dataStart, path))
-    .sort((a, b) => a.start - b.start || a.byteLength - b.byteLength);
+  const byPlace = (a: Span, b: Span) => a.start - b.start || a.byteLength - b.byteLength;
+  const entries: TensorEntry[] = [];
+  const unreadable: (Span & SkippedEntry)[] = [];
+  for (const [name, value] of Object.entries(tensors)) {
+    const skipped = allowsUnreadable ? parseSkipped(name, value, dataStart) : undefined;
+    if (skipped === undefined) entries.push(parseEntry(name, value, dataStart, path));
+    else unreadable.push(skipped);
+  }
+  entries.sort(byPlace);
   let end = dataStart;
-  for (const entry of entries) {
-    if (entry.start !== end) {
+  for (const entry of [...entries, ...unreadable].sort(byPlace)) {
+    if (entry.start !== end || entry.byteLength < 0) {
       throw new CheckpointError(
         `Cannot read ${path}: tensor ${
           JSON.stringify(entry.name)
@@ -175,7 +212,11 @@ export function parseHeader(
         `copy it again or use another checkpoint.`,
     );
   }
-  return { entries, metadata: metadata.data };
+  return {
+    entries,
+    skipped: unreadable.map(({ name, dtype }) => ({ name, dtype })),
+    metadata: metadata.data,
+  };
 }
 
 /**

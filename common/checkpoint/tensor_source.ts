@@ -25,6 +25,16 @@ export interface StoredTensor {
   readonly file: string;
 }
 
+/** Something that a file holds beside its tensors: a counter, a number format that is not read. */
+export interface SkippedTensor {
+  /** Its name as the file has it. */
+  readonly name: string;
+  /** Why it is not among the tensors, such as `its dtype is "<i4", not a float that is read`. */
+  readonly reason: string;
+  /** The file that holds or describes it. */
+  readonly file: string;
+}
+
 /** A hyper-rectangle of a tensor. */
 export interface TensorBlock {
   /** Index of its first element along each axis. */
@@ -43,6 +53,8 @@ export interface TensorSource extends Disposable {
   readonly path: string;
   /** What it holds, sorted by name. */
   readonly tensors: readonly StoredTensor[];
+  /** What it holds beside them. */
+  readonly skipped: readonly SkippedTensor[];
   /**
    * Read a tensor block by block. Blocks do not overlap and cover all of it; their order and sizes are
    * the file's own, but none has more than about `maxBlockBytes` of float32 unless the file stores it
