@@ -104,11 +104,20 @@ export class ActorCritic implements Disposable {
     valueHead: ParameterStore,
   ) {
     const { variant, horizon, actionDim, valueInput, maxValueSteps, isCriticDetached } = shape;
-    const free = variant.gemma.vocab - variant.fastSkipTokens - assets.language.vocabSize;
+    const { vocab } = variant.gemma;
+    const words = assets.language.vocabSize;
+    const free = vocab - variant.fastSkipTokens - (variant.fastSharesTextIds ? 0 : words);
     if (assets.fast.vocabSize > free) {
       throw new RangeError(
         `The action tokenizer has ${assets.fast.vocabSize} tokens, but variant ${variant.name} ` +
           `has room for ${free}`,
+      );
+    }
+    // PaliGemma's tokenizer on Hugging Face has one token more, <image>, which no text becomes.
+    if (words > vocab + 1) {
+      throw new RangeError(
+        `The language tokenizer has ${words} tokens, but variant ${variant.name} embeds ${vocab}: ` +
+          `use the tokenizer that its weights were trained with`,
       );
     }
     this.shape = shape;

@@ -246,6 +246,18 @@ Deno.test("a policy whose vocabulary has no room for the action tokens is refuse
   });
 });
 
+Deno.test("a policy may let FAST ids stand for words too, as openpi's does, but must embed every word", () => {
+  const { vocabSize } = makeAssets().language;
+  const shared = { ...MICRO, fastSharesTextIds: true, gemma: { ...MICRO.gemma, vocab: vocabSize } };
+  using _policy = makePolicy({ variant: shared });
+  const small = { ...shared, gemma: { ...MICRO.gemma, vocab: vocabSize - 2 } };
+  assert.throws(() => makePolicy({ variant: small }), {
+    name: "RangeError",
+    message: `The language tokenizer has ${vocabSize} tokens, but variant micro embeds ` +
+      `${vocabSize - 2}: use the tokenizer that its weights were trained with`,
+  });
+});
+
 for (const valueInput of ["observation", "chunk"] as const) {
   Deno.test(`sampling and training with the ${valueInput} critic leak no tensor`, async () => {
     await useDevice("wasm");

