@@ -13,7 +13,7 @@ export const READABLE_DTYPES = ["F32", "F16", "BF16"] as const;
 export type ReadableDtype = (typeof READABLE_DTYPES)[number];
 
 /** Formats that can be written. */
-export type WritableDtype = "F32" | "F16";
+export type WritableDtype = ReadableDtype;
 
 /** Bytes of one number. */
 export const BYTES_PER_NUMBER: Readonly<Record<ReadableDtype, number>> = {
@@ -57,16 +57,31 @@ export function widen(
   }
 }
 
+/** Keep the upper half of each float32, rounded to nearest, ties to even. */
+function toBfloat16(values: Float32Array): Uint8Array {
+  const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  const halves = new Uint16Array(values.length);
+  for (let i = 0; i < words.length; i++) {
+    const word = words[i];
+    // Rounding a NaN could carry it into infinity: keep its upper half and make it a quiet NaN.
+    const isNaN = (word & 0x7fffffff) > 0x7f800000;
+    halves[i] = isNaN ? (word >>> 16) | 0x40 : (word + 0x7fff + ((word >>> 16) & 1)) >>> 16;
+  }
+  return new Uint8Array(halves.buffer);
+}
+
 /**
- * Turn float32 values into stored numbers; F16 rounds to nearest, ties to even.
+ * Turn float32 values into stored numbers; F16 and BF16 round to nearest, ties to even.
  *
  * @param values Values.
  * @param dtype Format to store.
  * @returns Little-endian bytes; a view of `values` itself for F32.
- * @throws {RangeError} When a finite value is beyond ±65504 and F16 was asked for.
+ * @throws {RangeError} When a finite value is beyond ±65504 and F16 was asked for. Values within half
+ *   a step of BF16's largest number, 3.39e38, become infinite, as everywhere.
  */
 export function narrow(values: Float32Array, dtype: WritableDtype): Uint8Array {
   if (dtype === "F32") return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  if (dtype === "BF16") return toBfloat16(values);
   const halves = Float16Array.from(values);
   const overflow = halves.findIndex((half, i) =>
     !Number.isFinite(half) && Number.isFinite(values[i])

@@ -238,9 +238,8 @@ export async function writeOrbaxCheckpoint(
     for (const [path, bytes] of assets) {
       await writeDurably(join(temporary, "assets", path), bytes);
     }
-    const handlers = valueHead === undefined
-      ? { params: HANDLER }
-      : { params: HANDLER, value_head: HANDLER };
+    const items = ["params", ...(valueHead === undefined ? [] : ["value_head"])];
+    const handlers = Object.fromEntries(items.map((item) => [item, HANDLER]));
     await writeDurably(
       join(temporary, CHECKPOINT_METADATA),
       new TextEncoder().encode(checkpointMetadata(handlers, nowMs)),
