@@ -15,6 +15,7 @@ import { makeRope } from "./rope.ts";
 import {
   decodeMask,
   layOut,
+  type PositionConvention,
   positionIds,
   type PrefixIds,
   prefixLmMask,
@@ -106,15 +107,16 @@ function embedSequence(
   input: NetworkInput,
   layout: SequenceLayout,
   fed: readonly ArrayLike<number>[],
+  convention: PositionConvention = net.variant.decodePositions,
 ) {
-  const { gemma, decodePositions } = net.variant;
+  const { gemma } = net.variant;
   const { batch, length, imageTokens: I } = layout;
   const text = tf.tensor2d(textIds(layout, input.ids, fed), [batch, length - I], "int32");
   const x = tf.concat([imageTokens(net, input), embedTokens(net.backbone, gemma, text)], 1);
   const mask = prefixLmMask(layout);
   return {
     x: x as Tensor3D,
-    rope: makeRope(positionIds(layout, decodePositions), [batch, length], gemma.headDim),
+    rope: makeRope(positionIds(layout, convention), [batch, length], gemma.headDim),
     mask: tf.tensor4d(mask.data, [mask.rows, length, 1, length]),
   };
 }
@@ -194,18 +196,37 @@ export function postfixLogits(
   postfix: readonly Int32Array[],
 ): Tensor3D {
   const steps = Math.max(...postfix.map((p) => p.length));
+  // Training counts positions naturally, whatever the variant decodes with.
   const unforced = { ...input, ids: { ...input.ids, forced: new Int32Array(0) } };
   const layout = layoutOf(net, unforced, steps - 1);
   const fed = postfix.map((row) => Array.from(row.slice(0, steps - 1)));
-  const natural = { ...net, variant: { ...net.variant, decodePositions: "natural" as const } };
   const hidden = runGemma(net.backbone, net.variant.gemma, {
-    ...embedSequence(natural, unforced, layout, fed),
+    ...embedSequence(net, unforced, layout, fed, "training"),
     readFrom: layout.imageTokens + layout.promptTokens - 1,
   });
   const [batch, , width] = hidden.shape;
   const embedding = net.backbone.get("PaliGemma/llm/embedder/input_embedding") as Tensor2D;
   const logits = tf.matMul(tf.reshape(hidden, [-1, width]), embedding, false, true);
   return tf.reshape(logits, [batch, steps, -1]) as Tensor3D;
+}
+
+/**
+ * Next-token cross-entropy of given words behind the prompt, openpi's `compute_loss`.
+ * @param postfix Language ids of each row behind the prompt, at least one.
+ * @returns `[B]`: each row's mean over its own words, in nats a token.
+ */
+export function postfixLosses(
+  net: Network,
+  input: NetworkInput,
+  postfix: readonly Int32Array[],
+): Tensor1D {
+  const logProbs = tf.logSoftmax(postfixLogits(net, input, postfix));
+  const [batch, steps, vocab] = logProbs.shape as [number, number, number];
+  const weights = new Float32Array(batch * steps * vocab);
+  postfix.forEach((row, b) => {
+    row.forEach((id, s) => (weights[(b * steps + s) * vocab + id] = -1 / row.length));
+  });
+  return tf.sum(tf.mul(logProbs, tf.tensor3d(weights, [batch, steps, vocab])), [1, 2]) as Tensor1D;
 }
 
 /** A batch in the middle of being decoded. Owner of its cache. */

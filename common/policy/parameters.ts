@@ -401,7 +401,12 @@ function splitLayers(spec: ParameterSpec, data: Float32Array): Float32Array[] {
   });
 }
 
-function toCheckpointLayout(spec: ParameterSpec, layer: Float32Array): Float32Array {
+/**
+ * One layer in the order of axes that checkpoints have.
+ * @param spec The array that it is a layer of.
+ * @param layer Its values in compute layout, `spec.computeShape`.
+ */
+export function toCheckpointLayout(spec: ParameterSpec, layer: Float32Array): Float32Array {
   if (!spec.permutation) return layer;
   const inner = spec.shape.slice(spec.stackedAxes);
   const permuted = spec.permutation.map((axis) => inner[axis]);

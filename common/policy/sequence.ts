@@ -16,7 +16,19 @@ export interface PrefixIds {
   readonly prompts: readonly Int32Array[];
   /** Ids of `Action: `, the same for every row. */
   readonly forced: Int32Array;
+  /**
+   * `[B]` rows of one boolean a camera, openpi's image_mask: no token sees a camera whose boolean is
+   * false. Absent: all are seen, which is how openpi trains FAST models (black pictures stand for
+   * cameras that are missing).
+   */
+  readonly cameraMasks?: readonly (readonly boolean[])[];
 }
+
+/**
+ * How places become rotary positions: `natural` and `openpi` as a {@link PolicyVariant} decodes,
+ * `training` as openpi's compute_loss counts, where a hidden camera's tokens take up positions too.
+ */
+export type PositionConvention = PolicyVariant["decodePositions"] | "training";
 
 /** Where everything lies in the sequence of a batch. */
 export interface SequenceLayout {
@@ -32,16 +44,24 @@ export interface SequenceLayout {
   readonly fedTokens: number;
   /** All of them. */
   readonly length: number;
-  /** Valid prefix tokens of each row: I plus its prompt's length. */
+  /** Prefix tokens of each row without padding: I plus its prompt's length. */
   readonly prefixLengths: Int32Array;
+  /** {@link PrefixIds.cameraMasks}. */
+  readonly cameraMasks?: readonly (readonly boolean[])[];
 }
 
 /** Lay out a batch. */
 export function layOut(
   imageTokens: number,
-  { prompts, forced }: PrefixIds,
+  { prompts, forced, cameraMasks }: PrefixIds,
   fedTokens: number,
 ): SequenceLayout {
+  if (cameraMasks && cameraMasks.length !== prompts.length) {
+    throw new RangeError(
+      `Cannot lay out the batch: it has ${prompts.length} prompts and ${cameraMasks.length} rows ` +
+        "of camera masks; give one row a prompt",
+    );
+  }
   const promptTokens = Math.max(...prompts.map((p) => p.length));
   return {
     batch: prompts.length,
@@ -51,7 +71,17 @@ export function layOut(
     fedTokens,
     length: imageTokens + promptTokens + forced.length + fedTokens,
     prefixLengths: Int32Array.from(prompts, (p) => imageTokens + p.length),
+    ...(cameraMasks && { cameraMasks }),
   };
+}
+
+/** Ranges of image places `[from, to)` of a row that nobody sees. */
+function hiddenImages({ imageTokens, cameraMasks }: SequenceLayout, row: number) {
+  const mask = cameraMasks?.[row] ?? [];
+  const perCamera = imageTokens / mask.length;
+  return mask.flatMap((isSeen, camera) =>
+    isSeen ? [] : [{ from: camera * perCamera, to: (camera + 1) * perCamera }]
+  );
 }
 
 /**
@@ -75,22 +105,25 @@ export function textIds(
 }
 
 /**
- * Rotary positions `[B, length]`: prefix tokens count from 0, padding not counted; what follows
- * continues, one further in openpi's convention for decoding.
+ * Rotary positions `[B, length]`: what is seen of the prefix counts from 0; what follows continues,
+ * one further in openpi's convention for decoding. Places that nobody sees get a position that
+ * somebody else has.
  */
-export function positionIds(
-  layout: SequenceLayout,
-  convention: PolicyVariant["decodePositions"],
-): Float32Array {
+export function positionIds(layout: SequenceLayout, convention: PositionConvention): Float32Array {
   const { batch, length, imageTokens, promptTokens, prefixLengths } = layout;
+  const prefix = imageTokens + promptTokens;
   const shift = convention === "openpi" ? 1 : 0;
   const out = new Float32Array(batch * length);
   for (let row = 0; row < batch; row++) {
-    const padding = imageTokens + promptTokens - prefixLengths[row];
+    const isCounted = new Uint8Array(length).fill(1);
+    isCounted.fill(0, imageTokens, imageTokens + prefix - prefixLengths[row]);
+    if (convention !== "training") {
+      for (const { from, to } of hiddenImages(layout, row)) isCounted.fill(0, from, to);
+    }
+    let position = 0;
     for (let i = 0; i < length; i++) {
-      const isImage = i < imageTokens;
-      const isSuffix = i >= imageTokens + promptTokens;
-      out[row * length + i] = isImage ? i : Math.max(0, i - padding) + (isSuffix ? shift : 0);
+      out[row * length + i] = position + (i >= prefix ? shift : 0);
+      position += isCounted[i];
     }
   }
   return out;
@@ -104,15 +137,17 @@ export function positionIds(
 export function prefixLmMask(layout: SequenceLayout): { data: Float32Array; rows: number } {
   const { batch, length, imageTokens, promptTokens, prefixLengths } = layout;
   const prefix = imageTokens + promptTokens;
-  const rows = prefixLengths.every((n) => n === prefix) ? 1 : batch;
+  const rows = !layout.cameraMasks && prefixLengths.every((n) => n === prefix) ? 1 : batch;
   const data = new Float32Array(rows * length * length);
   for (let row = 0; row < rows; row++) {
     const padding = prefix - prefixLengths[row];
+    const hidden = hiddenImages(layout, row);
     for (let query = 0; query < length; query++) {
       const at = (row * length + query) * length;
       const lastSeen = query < prefix ? prefix - 1 : query;
       data.fill(MASKED_LOGIT, at + lastSeen + 1, at + length);
       data.fill(MASKED_LOGIT, at + imageTokens, at + imageTokens + padding);
+      for (const { from, to } of hidden) data.fill(MASKED_LOGIT, at + from, at + to);
     }
   }
   return { data, rows };
@@ -130,6 +165,9 @@ export function decodeMask(layout: SequenceLayout, used: number, capacity: numbe
     const padding = imageTokens + promptTokens - prefixLengths[row];
     data.fill(MASKED_LOGIT, row * capacity + used, (row + 1) * capacity);
     data.fill(MASKED_LOGIT, row * capacity + imageTokens, row * capacity + imageTokens + padding);
+    for (const { from, to } of hiddenImages(layout, row)) {
+      data.fill(MASKED_LOGIT, row * capacity + from, row * capacity + to);
+    }
   }
   return data;
 }

@@ -23,34 +23,43 @@ const ATTENTION = `${BLOCK}/MultiHeadDotProductAttention_0`;
  * @param params The backbone's parameters.
  * @param size The encoder's sizes.
  * @param images `[B, height, width, 3]`, float32 in [−1, 1].
+ * @param onStage Told what each stage gives, `[B, T, D]`, by the name that openpi has for it: `stem`,
+ *   `with_posemb`, `block00`…, `encoder_norm`, `head`. The tensors live until the call returns.
  * @returns Image tokens `[B, T, D of the language model]`, T = (imageSize / patch)².
  */
 export function encodeImages(
   params: ParameterStore,
   size: SiglipSize,
   images: Tensor4D,
+  onStage: (name: string, x: Tensor) => void = () => {},
 ): Tensor3D {
   return tf.tidy(() => {
     const patches = toPatches(images, size);
-    let x = tf.add(
-      linear(
-        patches,
-        params.get("PaliGemma/img/embedding/kernel"),
-        params.get("PaliGemma/img/embedding/bias"),
-      ),
-      params.get("PaliGemma/img/pos_embedding"),
+    const stem = linear(
+      patches,
+      params.get("PaliGemma/img/embedding/kernel"),
+      params.get("PaliGemma/img/embedding/bias"),
     );
-    for (let layer = 0; layer < size.depth; layer++) x = encoderBlock(params, size, layer, x);
+    onStage("stem", stem);
+    let x = tf.add(stem, params.get("PaliGemma/img/pos_embedding"));
+    onStage("with_posemb", x);
+    for (let layer = 0; layer < size.depth; layer++) {
+      x = encoderBlock(params, size, layer, x);
+      onStage(`block${String(layer).padStart(2, "0")}`, x);
+    }
     x = layerNorm(
       x,
       params.get("PaliGemma/img/Transformer/encoder_norm/scale"),
       params.get("PaliGemma/img/Transformer/encoder_norm/bias"),
     );
-    return linear(
+    onStage("encoder_norm", x);
+    const tokens = linear(
       x,
       params.get("PaliGemma/img/head/kernel"),
       params.get("PaliGemma/img/head/bias"),
-    ) as Tensor3D;
+    );
+    onStage("head", tokens);
+    return tokens as Tensor3D;
   });
 }
 
