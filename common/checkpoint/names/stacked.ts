@@ -102,3 +102,20 @@ export function planStacked(
     notes: adapterNotes(missingAdapters),
   };
 }
+
+/**
+ * The tensors of a value head, under their names below `value_head/`.
+ *
+ * @param stored What the file holds.
+ * @returns Them as they are; none when there is no value head.
+ */
+export function planValueHead(stored: readonly StoredTensor[]): MappedTensor[] {
+  const names = stackedNames(stored.map(({ name }) => name));
+  const prefix = "value_head/";
+  return stored.flatMap(({ name: source, shape }) => {
+    const name = names?.modelName(source) ?? source;
+    if (!name.startsWith(prefix)) return [];
+    const pieces = [{ source, sourceShape: shape, index: [] }];
+    return [{ name: name.slice(prefix.length), shape, pieces }];
+  });
+}

@@ -1,0 +1,131 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { readCheckpoint } from "../../common/checkpoint/checkpoint.ts";
+import { openTensorSource } from "../../common/checkpoint/open_source.ts";
+import { writeSafetensors } from "../../common/checkpoint/safetensors.ts";
+import { countingTensor, TempDir } from "../../common/checkpoint/testing.ts";
+import { runConvert } from "./convert.ts";
+import { runInspect } from "./inspect.ts";
+import { ProgressBar } from "./progress_bar.ts";
+import { tensorTree } from "./tensor_tree.ts";
+
+const SHIPPED = fileURLToPath(new URL("../../common/pretrained/reach_debug", import.meta.url));
+
+async function printed(
+  run: typeof runInspect,
+  ...args: string[]
+): Promise<string> {
+  const lines: string[] = [];
+  await run(args, (line) => lines.push(line));
+  return lines.join("\n");
+}
+
+Deno.test("inspect says what a checkpoint is, for people and as JSON", async () => {
+  const text = await printed(runInspect, SHIPPED);
+  for (
+    const line of [/^kind +imitation: /m, /^origin +tendon$/m, /^format +safetensors$/m]
+      .concat([/^variant +tiny$/m, /^metadata.json:$/m, / input_embedding {2}\[640, 64\] F32$/m])
+  ) assert.match(text, line);
+  const json = JSON.parse(await printed(runInspect, "--json", SHIPPED));
+  assert.deepEqual([json.kind, json.origin, json.variant], ["imitation", "tendon", "tiny"]);
+  assert.equal(json.parameters, 309_184);
+  assert.equal(json.bytes, 4 * json.parameters);
+  assert.equal(json.metadata["metadata.json"].formatVersion, 1);
+});
+
+Deno.test("inspect shows the tensors of a model that it does not know", async () => {
+  using temp = new TempDir();
+  const path = join(temp.path, "other.safetensors");
+  await writeSafetensors(path, [countingTensor("encoder.0.w", [2]), countingTensor("head", [])]);
+  const text = await printed(runInspect, path);
+  assert.match(text, /^kind +unknown$/m);
+  assert.match(text, /^note +Cannot tell what .*other.safetensors is: /m);
+  assert.match(text, /^head {2}\[\] F32$/m);
+});
+
+Deno.test("convert to orbax and back keeps every weight, and metadata is Tendon's own", async () => {
+  using temp = new TempDir();
+  const [orbax, back, half] = ["orbax", "back", "half"].map((name) => join(temp.path, name));
+  await printed(runConvert, SHIPPED, orbax, "--format", "orbax");
+  await Deno.stat(join(orbax, "assets/aloha/norm_stats.json"));
+  const wrote = await printed(runConvert, orbax, back, "--format=safetensors");
+  assert.match(
+    wrote,
+    /^Wrote .*back: imitation of tiny, 32 tensors .* from openpi's orbax-zarr\.$/,
+  );
+  const { actorBackbone } = await readCheckpoint(SHIPPED);
+  using source = await openTensorSource(back);
+  for (const { name, shape, data } of actorBackbone) {
+    assert.deepEqual((await source.read(`actor_backbone/${name}`)).data, data);
+    assert.deepEqual(source.tensors.find((t) => t.name.endsWith(name))?.shape, shape);
+  }
+  await printed(runConvert, "--dtype", "bfloat16", SHIPPED, half);
+  const converted = await readCheckpoint(half);
+  assert.equal(converted.metadata.kind, "imitation");
+  assert.ok(converted.assets.has("fast/tokenizer.json"));
+  const [first] = converted.actorBackbone;
+  const original = actorBackbone.find(({ name }) => name === first.name)!;
+  assert.ok(first.data.every((x, i) => Math.abs(x - original.data[i]) <= Math.abs(x) / 256));
+});
+
+Deno.test("checkpoint commands answer bad input with one sentence", async () => {
+  using temp = new TempDir();
+  const cases: [typeof runInspect, string[], RegExp][] = [
+    [runInspect, [], /takes one path \(DIR\), but none is given\.$/],
+    [runInspect, ["a", "b"], /but 2 are given\.$/],
+    [runInspect, [join(temp.path, "none")], /there is no such file/],
+    [runInspect, [temp.path], /it holds no checkpoint/],
+    [runConvert, [SHIPPED], /takes 2 paths \(SRC DEST\), but one is given\.$/],
+    [runConvert, [SHIPPED, `${SHIPPED}/x`], /one of them lies in the other/],
+    [runConvert, [SHIPPED, temp.path, "--format", "zip"], /it takes one of safetensors, orbax/],
+    [runInspect, [SHIPPED, "--jsn"], /^Unknown flag --jsn: did you mean --json/],
+  ];
+  for (const [run, args, message] of cases) {
+    await assert.rejects(printed(run, ...args), (error: Error) => {
+      assert.match(error.message, message);
+      return true;
+    });
+  }
+  assert.match(await printed(runConvert, "--help"), /^deno task checkpoint convert SRC DEST – /);
+});
+
+Deno.test("tensorTree() joins layers that look alike", () => {
+  const layers = [0, 1, 2, 10].flatMap((i) => [
+    { name: `m.layers.${i}.w`, shape: [2, i === 10 ? 3 : 2], dtype: "F32" },
+    { name: `m.layers.${i}.b`, shape: [2], dtype: "BF16" },
+  ]);
+  assert.deepEqual(tensorTree(layers), [
+    "m",
+    "  layers",
+    "    0…2",
+    "      b  [2] BF16",
+    "      w  [2, 2] F32",
+    "    10",
+    "      b  [2] BF16",
+    "      w  [2, 3] F32",
+  ]);
+});
+
+Deno.test("ProgressBar draws on a terminal only", () => {
+  for (const isTerminal of [true, false]) {
+    let text = "";
+    let nowMs = 0;
+    {
+      const write = (more: string) => void (text += more);
+      using bar = new ProgressBar("loading", { isTerminal, write, nowMs: () => nowMs });
+      nowMs = 500;
+      bar.update(50e6, 100e6);
+      bar.update(51e6, 100e6); // too soon
+      nowMs = 1000;
+      bar.update(100e6, 100e6);
+    }
+    assert.equal(
+      text,
+      isTerminal
+        ? `\rloading ${"█".repeat(15)}${"░".repeat(15)}  50 %   100 MB/s` +
+          `\rloading ${"█".repeat(30)} 100 %   100 MB/s\n`
+        : "",
+    );
+  }
+});

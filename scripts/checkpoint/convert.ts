@@ -1,0 +1,180 @@
+/**
+ * `deno task checkpoint convert`: another format, another precision. Weights stream from the one to the
+ * other, and the result appears whole or not at all.
+ * @module
+ */
+
+import { join, resolve } from "node:path";
+import { writeDirectory, writeDurably } from "../../common/checkpoint/atomic_directory.ts";
+import {
+  type BlockTensor,
+  blockTensor,
+  writeSafetensorsBlocks,
+} from "../../common/checkpoint/block_writer.ts";
+import { checkTensors } from "../../common/checkpoint/check_tensors.ts";
+import { readCheckpointFiles } from "../../common/checkpoint/checkpoint_files.ts";
+import type { WritableDtype } from "../../common/checkpoint/dtype.ts";
+import { CheckpointError } from "../../common/checkpoint/errors.ts";
+import { type CheckpointMetadata, formatMetadata } from "../../common/checkpoint/metadata.ts";
+import { checkTied } from "../../common/checkpoint/names/tied.ts";
+import { openTensorSource } from "../../common/checkpoint/open_source.ts";
+import { writeOrbaxCheckpoint } from "../../common/checkpoint/orbax_export.ts";
+import { planBackbone, recognise, type Recognition } from "../../common/checkpoint/recognise.ts";
+import { planValueHead } from "../../common/checkpoint/names/stacked.ts";
+import { elementCount } from "../../common/checkpoint/safetensors_header.ts";
+import type { TensorSource } from "../../common/checkpoint/tensor_source.ts";
+import { UsageError } from "../../common/cli/flags.ts";
+import { backboneSpecs } from "../../common/policy/parameters.ts";
+import { VARIANTS } from "../../common/policy/variants.ts";
+import { parseSubcommand } from "./arguments.ts";
+import { ProgressBar } from "./progress_bar.ts";
+
+const DTYPES = { float32: "F32", bfloat16: "BF16", float16: "F16" } as const satisfies Record<
+  string,
+  WritableDtype
+>;
+
+const SUBCOMMAND = {
+  name: "deno task checkpoint convert SRC DEST",
+  summary:
+    "Write a checkpoint of any origin as a Tendon safetensors checkpoint or as an Orbax one " +
+    "that openpi reads. The optimiser's state is left out.",
+  paths: ["SRC", "DEST"],
+  flags: {
+    format: {
+      kind: "choice",
+      choices: ["safetensors", "orbax"],
+      default: "safetensors",
+      description:
+        "Format of DEST. In orbax, openpi reads DEST/params; a critic goes to DEST/value_head.",
+    },
+    dtype: {
+      kind: "choice",
+      choices: ["float32", "bfloat16", "float16"],
+      default: "float32",
+      description: "Precision of the stored weights; rounded to nearest, ties to even.",
+    },
+  },
+} as const satisfies Parameters<typeof parseSubcommand>[0];
+
+/** The weights of a checkpoint under Tendon's names, checked, and what came with them. */
+interface Opened {
+  readonly recognition: Recognition;
+  readonly actorBackbone: readonly BlockTensor[];
+  readonly valueHead: readonly BlockTensor[] | undefined;
+  readonly notes: readonly string[];
+}
+
+async function openWeights(source: TensorSource): Promise<Opened> {
+  const recognition = recognise(source);
+  const { variant } = recognition;
+  if (variant === "unknown") {
+    throw new CheckpointError(
+      `Cannot convert ${source.path}: its shapes are those of no variant ` +
+        `(${Object.keys(VARIANTS).join(", ")}).`,
+    );
+  }
+  const specs = backboneSpecs(VARIANTS[variant]).map(({ path, shape }) => ({ name: path, shape }));
+  const plan = planBackbone(source, VARIANTS[variant], specs);
+  checkTensors(plan.wanted, plan.found, `${source.path} as ${variant}`, source.skipped);
+  await checkTied(source, plan);
+  const head = planValueHead(source.tensors);
+  return {
+    recognition,
+    actorBackbone: plan.mapped.map((mapped) => blockTensor(source, mapped)),
+    valueHead: recognition.kind === "actor_critic"
+      ? head.map((mapped) => blockTensor(source, mapped))
+      : undefined,
+    notes: [...recognition.notes, ...plan.notes],
+  };
+}
+
+const prefixed = (prefix: string, tensors: readonly BlockTensor[]): BlockTensor[] =>
+  tensors.map(({ name, shape, blocks }) => ({ name: prefix + name, shape, blocks }));
+
+/** Write what Tendon reads: with metadata where the source had it, else the weights and assets. */
+async function writeTendon(
+  dest: string,
+  { actorBackbone, valueHead }: Opened,
+  dtype: WritableDtype,
+  metadata: CheckpointMetadata | undefined,
+  assets: ReadonlyMap<string, Uint8Array>,
+): Promise<void> {
+  await writeDirectory(dest, async (temporary) => {
+    await Deno.mkdir(join(temporary, "params"));
+    const params = "params/model.safetensors";
+    const size = await writeSafetensorsBlocks(join(temporary, params), [
+      ...prefixed("actor_backbone/", actorBackbone),
+      ...prefixed("value_head/", valueHead ?? []),
+    ], dtype);
+    const files: Record<string, number> = { [params]: size };
+    for (const [path, bytes] of assets) {
+      await writeDurably(join(temporary, "assets", path), bytes);
+      files[`assets/${path}`] = bytes.length;
+    }
+    if (metadata === undefined) return;
+    const text = formatMetadata({ ...metadata, files });
+    await writeDurably(join(temporary, "metadata.json"), new TextEncoder().encode(text));
+  });
+}
+
+/** Count what passes, for the bar. */
+function counted(tensors: readonly BlockTensor[], onNumbers: (count: number) => void) {
+  return tensors.map(({ name, shape, blocks }): BlockTensor => ({
+    name,
+    shape,
+    async *blocks() {
+      for await (const block of blocks()) {
+        onNumbers(elementCount(block.shape));
+        yield block;
+      }
+    },
+  }));
+}
+
+/**
+ * Run the subcommand.
+ *
+ * @param args The arguments behind its name.
+ * @param print Takes lines for standard output.
+ */
+export async function runConvert(
+  args: readonly string[],
+  print: (line: string) => void,
+): Promise<void> {
+  const parsed = parseSubcommand(SUBCOMMAND, args);
+  if (parsed.kind === "help") return print(parsed.text);
+  const { paths: [src, dest], flags } = parsed;
+  const [from, to] = [resolve(src), resolve(dest)];
+  if (from === to || from.startsWith(`${to}/`) || to.startsWith(`${from}/`)) {
+    throw new UsageError(
+      `Cannot convert ${src} to ${dest}: one of them lies in the other; choose another DEST.`,
+    );
+  }
+  const dtype = DTYPES[flags.dtype as keyof typeof DTYPES];
+  using source = await openTensorSource(src);
+  const opened = await openWeights(source);
+  const { metadata, assets } = await readCheckpointFiles(src);
+  const all = [...opened.actorBackbone, ...opened.valueHead ?? []];
+  const total = all.reduce((sum, { shape }) => sum + elementCount(shape), 0);
+  let done = 0;
+  {
+    using bar = new ProgressBar("converting");
+    const count = (numbers: number) => bar.update(4 * (done += numbers), 4 * total);
+    const weights = {
+      ...opened,
+      actorBackbone: counted(opened.actorBackbone, count),
+      valueHead: opened.valueHead && counted(opened.valueHead, count),
+    };
+    if (flags.format === "orbax") await writeOrbaxCheckpoint(dest, { ...weights, assets, dtype });
+    else await writeTendon(dest, weights, dtype, metadata, assets);
+  }
+  for (const note of opened.notes) print(`note: ${note}`);
+  const { kind, origin, variant } = opened.recognition;
+  print(
+    `Wrote ${dest}: ${kind} of ${variant}, ${all.length} tensors with ` +
+      `${
+        total.toLocaleString("en")
+      } parameters as ${flags.dtype}, from ${origin}'s ${source.format}.`,
+  );
+}

@@ -1,0 +1,166 @@
+/**
+ * `deno task checkpoint inspect`: what a checkpoint is and what it holds, from its headers alone.
+ * @module
+ */
+
+import { dirname, join } from "node:path";
+import { BYTES_PER_NUMBER } from "../../common/checkpoint/dtype.ts";
+import { CheckpointError } from "../../common/checkpoint/errors.ts";
+import { openTensorSource } from "../../common/checkpoint/open_source.ts";
+import { recognise, type Recognition } from "../../common/checkpoint/recognise.ts";
+import { elementCount } from "../../common/checkpoint/safetensors_header.ts";
+import type { TensorSource } from "../../common/checkpoint/tensor_source.ts";
+import { parseSubcommand } from "./arguments.ts";
+import { type ShownTensor, tensorTree } from "./tensor_tree.ts";
+
+const SUBCOMMAND = {
+  name: "deno task checkpoint inspect DIR",
+  summary:
+    "Say what a checkpoint is (whose, which model, which format) and print its tensors with " +
+    "shapes and number formats, its size and its metadata. No weights are read.",
+  paths: ["DIR"],
+  flags: {
+    json: {
+      kind: "boolean",
+      default: false,
+      description: "Print one JSON object instead.",
+    },
+  },
+} as const satisfies Parameters<typeof parseSubcommand>[0];
+
+/** Files with something about a checkpoint, as Tendon and LeRobot name them. */
+const METADATA_FILES = ["metadata.json", "config.json"];
+/** Far above any metadata. */
+const MAX_METADATA_BYTES = 1 << 24;
+
+/** What there is to say about a checkpoint. */
+export interface Inspection {
+  /** What was named. */
+  readonly path: string;
+  /** What it is; undefined when its names are those of no known model. */
+  readonly recognition: Recognition | undefined;
+  /** Format of its files. */
+  readonly format: string;
+  /** What it holds. */
+  readonly tensors: readonly ShownTensor[];
+  /** What is in its files and is not read. */
+  readonly skipped: readonly { readonly name: string; readonly reason: string }[];
+  /** Numbers in all. */
+  readonly parameters: number;
+  /** Bytes of the numbers, uncompressed. */
+  readonly bytes: number;
+  /** Sentences for people. */
+  readonly notes: readonly string[];
+  /** Metadata by file name, as its JSON has it. */
+  readonly metadata: Readonly<Record<string, unknown>>;
+}
+
+/** Read the JSON files about a checkpoint, in its folder or, for a file, beside it. */
+async function readMetadata(path: string): Promise<Record<string, unknown>> {
+  const folder = (await Deno.stat(path)).isDirectory ? path : dirname(path);
+  const found: Record<string, unknown> = {};
+  for (const name of METADATA_FILES) {
+    const file = join(folder, name);
+    try {
+      if ((await Deno.stat(file)).size > MAX_METADATA_BYTES) continue;
+      found[name] = JSON.parse(await Deno.readTextFile(file));
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) continue;
+      throw new CheckpointError(`Cannot read ${file}: ${(error as Error).message}.`, {
+        cause: error,
+      });
+    }
+  }
+  return found;
+}
+
+function recogniseOrSay(source: TensorSource): { known?: Recognition; notes: readonly string[] } {
+  try {
+    const known = recognise(source);
+    return { known, notes: known.notes };
+  } catch (error) {
+    if (!(error instanceof CheckpointError)) throw error;
+    return { notes: [error.message] };
+  }
+}
+
+/**
+ * Look at a checkpoint.
+ *
+ * @param path Its file or folder.
+ * @throws {CheckpointError} One sentence, when it cannot be opened.
+ */
+export async function inspectPath(path: string): Promise<Inspection> {
+  using source = await openTensorSource(path);
+  const { known, notes } = recogniseOrSay(source);
+  return {
+    path,
+    recognition: known,
+    format: source.format,
+    tensors: source.tensors.map(({ name, shape, dtype }) => ({ name, shape, dtype })),
+    skipped: source.skipped.map(({ name, reason }) => ({ name, reason })),
+    parameters: source.tensors.reduce((sum, { shape }) => sum + elementCount(shape), 0),
+    bytes: source.tensors.reduce(
+      (sum, { shape, dtype }) => sum + elementCount(shape) * BYTES_PER_NUMBER[dtype],
+      0,
+    ),
+    notes,
+    metadata: await readMetadata(path),
+  };
+}
+
+const KINDS = {
+  imitation: "imitation: an actor alone, which gets a fresh value head",
+  actor_critic: "actor_critic: an actor with its critic",
+} as const;
+
+function describe(inspection: Inspection): string[] {
+  const { recognition, tensors, parameters, bytes } = inspection;
+  const dtypes = [...new Set(tensors.map(({ dtype }) => dtype))].sort().join(", ");
+  const rows: [string, string][] = [
+    ["checkpoint", inspection.path],
+    ["kind", recognition ? KINDS[recognition.kind] : "unknown"],
+    ["origin", recognition?.origin ?? "unknown"],
+    ["format", inspection.format],
+    ["variant", recognition?.variant ?? "unknown"],
+    ["tensors", `${tensors.length}${dtypes === "" ? "" : ` of ${dtypes}`}`],
+    ["parameters", parameters.toLocaleString("en")],
+    ["size", `${(bytes / 1e6).toLocaleString("en", { maximumFractionDigits: 1 })} MB uncompressed`],
+    ...inspection.notes.map((note): [string, string] => ["note", note]),
+  ];
+  return [
+    ...rows.map(([name, value]) => name.padEnd(12) + value),
+    "",
+    ...tensorTree(tensors),
+    ...inspection.skipped.map(({ name, reason }) => `not read: ${name}: ${reason}`),
+    ...Object.entries(inspection.metadata).flatMap(([name, value]) => [
+      "",
+      `${name}:`,
+      JSON.stringify(value, null, 2),
+    ]),
+  ];
+}
+
+/**
+ * Run the subcommand.
+ *
+ * @param args The arguments behind its name.
+ * @param print Takes lines for standard output.
+ */
+export async function runInspect(
+  args: readonly string[],
+  print: (line: string) => void,
+): Promise<void> {
+  const parsed = parseSubcommand(SUBCOMMAND, args);
+  if (parsed.kind === "help") return print(parsed.text);
+  const inspection = await inspectPath(parsed.paths[0]);
+  if (parsed.flags.json) {
+    const { recognition, ...rest } = inspection;
+    print(JSON.stringify({
+      ...rest,
+      kind: recognition?.kind ?? null,
+      origin: recognition?.origin ?? null,
+      variant: recognition?.variant ?? null,
+    }));
+  } else for (const line of describe(inspection)) print(line);
+}
