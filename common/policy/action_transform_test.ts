@@ -22,14 +22,16 @@ function statsOf(actionDim: number): NormStats {
   };
 }
 
-for (const actionDim of [7, 14]) {
-  Deno.test(`a chunk of ${actionDim} numbers a step survives the way to the policy and back`, () => {
+for (const [actionDim, adaptToPi] of [[7, false], [14, false], [7, true], [14, true]] as const) {
+  const convention = adaptToPi ? " in pi's convention" : "";
+  Deno.test(`a chunk of ${actionDim} numbers a step survives the way to the policy and back${convention}`, () => {
     const stats = statsOf(actionDim);
     fc.assert(
       fc.property(vector(3 * 14), vector(14), (actions, state) => {
-        const raw = toPolicyActions(actions, state, actionDim);
+        const raw = toPolicyActions(actions, state, actionDim, adaptToPi);
         assert.equal(raw.length, 3 * actionDim);
-        const back = toRobotActions(normalizeActions(raw, stats), state, actionDim, stats);
+        const normalized = normalizeActions(raw, stats);
+        const back = toRobotActions(normalized, state, actionDim, stats, adaptToPi);
         const expected = actions.map((x, i) => (i % 14 < actionDim ? x : state[i % 14]));
         assert.ok(maxDifference(back, expected) < 1e-5);
       }),

@@ -46,7 +46,7 @@ const f32 = Math.fround;
 
 /** Triangle filter from `from` samples to `to`. */
 function linearTaps(from: number, to: number): Taps[] {
-  const step = f32(1 / f32(to / from)); // input samples an output sample
+  const step = f32(1 / (to / from)); // input samples an output sample
   const reach = Math.max(step, 1);
   return Array.from({ length: to }, (_, out) => {
     const centre = f32(f32((out + 0.5) * step) - 0.5);

@@ -34,7 +34,7 @@ const HORN_M = 0.022;
 const normalize = (x: number, { min, max }: Range) => (x - min) / (max - min);
 const unnormalize = (x: number, { min, max }: Range) => x * (max - min) + min;
 
-/** Normalised opening of the fingers → openpi's normalised angle. */
+/** Normalised opening of the fingers → openpi's normalised angle: 0 … 1 becomes −1.08 … 0.946. */
 function openingToPi(opening: number): number {
   const linearM = unnormalize(opening, FOLLOWER_GRIPPER_LINEAR_M);
   const sine = (HORN_M ** 2 + linearM ** 2 - ROD_M ** 2) / (2 * HORN_M * linearM);
