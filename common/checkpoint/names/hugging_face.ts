@@ -33,7 +33,8 @@ export interface HuggingFaceNames {
 }
 
 /** Tensors of Hugging Face files that hold no weight of this model. */
-const NOT_NEEDED = /(^|\.)(rotary_emb\.inv_freq|embeddings\.position_ids|vision_model\.head\..+)$/;
+const NOT_NEEDED =
+  /(^|\.)(rotary_emb\.inv_freq|embeddings\.position_ids|vision_(model|tower)\.head\..+)$/;
 
 /**
  * Find out where the parts of the model lie.
