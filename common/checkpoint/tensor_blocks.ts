@@ -10,8 +10,8 @@ import { CheckpointError } from "./errors.ts";
 import { elementCount } from "./safetensors_header.ts";
 import type { StoredDtype, StoredTensor, TensorBlock } from "./tensor_source.ts";
 
-/** Bound of a block in bytes of float32 when the caller names none: 64 MiB. */
-export const DEFAULT_BLOCK_BYTES = 1 << 26;
+/** Bound of a block in bytes of float32 when the caller names none. */
+export const DEFAULT_BLOCK_BYTES = 1 << 22;
 
 /** Where a block lies. */
 export type Box = Pick<TensorBlock, "origin" | "shape">;
