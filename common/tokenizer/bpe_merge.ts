@@ -13,10 +13,14 @@ import type { Merge } from "./bpe_train.ts";
 /** Heap keys are `rank · POSITION_BASE + position`: a word has fewer symbols than this. */
 const POSITION_BASE = 2 ** 22;
 
-/** The merges of a vocabulary, ready to be applied. Immutable. */
+/** The merges of a vocabulary, ready to be applied. Not to be called from inside a call. */
 export class BpeMerger {
   readonly #ranks: PairTable;
   readonly #mergedIds: Int32Array;
+  // Working memory, kept from word to word and grown to the longest.
+  #next = new Int32Array(0);
+  #previous = new Int32Array(0);
+  #heap = new NumberHeap(0);
 
   /**
    * Index merges by their pair.
@@ -31,42 +35,57 @@ export class BpeMerger {
   }
 
   /**
-   * Merge the symbols of one word.
+   * Merge the symbols of one word in place.
    *
    * @param symbols Ids before any merge; overwritten.
-   * @param out Receives the ids after all merges.
+   * @param from Index of the word's first symbol.
+   * @param to One past its last.
+   * @returns How many ids there are after all merges; they begin at `from`.
    */
-  merge(symbols: number[], out: number[]): void {
-    const count = symbols.length;
-    const next = new Int32Array(count);
-    const previous = new Int32Array(count);
-    const heap = new NumberHeap(count);
-    const enqueue = (at: number) => {
-      const rank = this.#ranks.get(symbols[at], symbols[next[at]]);
-      if (rank >= 0) heap.push(rank * POSITION_BASE + at);
-    };
+  merge(symbols: Int32Array, from: number, to: number): number {
+    const count = to - from;
+    if (count < 2) return count;
+    const word = symbols.subarray(from, to);
+    if (this.#next.length < count) this.#grow(count);
+    const [next, previous, heap, ranks] = [this.#next, this.#previous, this.#heap, this.#ranks];
+    heap.clear();
     for (let i = 0; i < count; i++) {
       next[i] = i + 1;
       previous[i] = i - 1;
-      if (i + 1 < count) enqueue(i);
+      const rank = i + 1 < count ? ranks.get(word[i], word[i + 1]) : -1;
+      if (rank >= 0) heap.push(rank * POSITION_BASE + i);
     }
     for (let key = heap.pop(); key >= 0; key = heap.pop()) {
       const rank = Math.floor(key / POSITION_BASE);
       const at = key - rank * POSITION_BASE;
       const right = next[at];
       // An entry is stale once either of its two symbols took part in another merge.
-      if (symbols[at] < 0 || right >= count) continue;
-      if (this.#ranks.get(symbols[at], symbols[right]) !== rank) continue;
-      symbols[at] = this.#mergedIds[rank];
-      symbols[right] = -1;
-      next[at] = next[right];
-      if (next[at] < count) {
-        previous[next[at]] = at;
-        enqueue(at);
+      if (word[at] < 0 || right >= count || ranks.get(word[at], word[right]) !== rank) continue;
+      const merged = this.#mergedIds[rank];
+      const after = next[right];
+      const before = previous[at];
+      word[at] = merged;
+      word[right] = -1;
+      next[at] = after;
+      if (after < count) {
+        previous[after] = at;
+        const found = ranks.get(merged, word[after]);
+        if (found >= 0) heap.push(found * POSITION_BASE + at);
       }
-      if (previous[at] >= 0) enqueue(previous[at]);
+      if (before >= 0) {
+        const found = ranks.get(word[before], merged);
+        if (found >= 0) heap.push(found * POSITION_BASE + before);
+      }
     }
-    for (const id of symbols) if (id >= 0) out.push(id);
+    let left = 0;
+    for (let i = 0; i < count; i = next[i]) word[left++] = word[i];
+    return left;
+  }
+
+  #grow(count: number): void {
+    this.#next = new Int32Array(2 * count);
+    this.#previous = new Int32Array(2 * count);
+    this.#heap = new NumberHeap(2 * count);
   }
 }
 
@@ -117,6 +136,11 @@ class NumberHeap {
   constructor(symbols: number) {
     // One entry a neighbouring pair, and at most two more for each of the symbols − 1 merges.
     this.#items = new Float64Array(3 * symbols);
+  }
+
+  /** Drop everything. */
+  clear(): void {
+    this.#size = 0;
   }
 
   push(value: number): void {

@@ -48,6 +48,51 @@ export function splitWords(text: string): string[] {
   return text.match(WORD_PATTERN) ?? [];
 }
 
+/** What the word split asks of a character. */
+const LETTER = 1, NUMBER = 2, SPACE = 3, OTHER = 4;
+
+/** Kinds already looked up, by code; 0 where not yet. */
+const kinds = new Uint8Array(MAX_ALPHABET_SIZE);
+
+function kindOf(code: number): number {
+  return kinds[code] || (kinds[code] = lookUpKind(String.fromCharCode(code)));
+}
+
+function lookUpKind(char: string): number {
+  if (/\p{L}/u.test(char)) return LETTER;
+  if (/\p{N}/u.test(char)) return NUMBER;
+  return /\p{White_Space}/u.test(char) ? SPACE : OTHER;
+}
+
+const code = (char: string) => char.charCodeAt(0);
+const [BLANK, QUOTE, S, T, R, E, V, M, L, D] = [..." 'strevmld"].map(code);
+
+/**
+ * Where the word that begins at a place ends: {@link splitWords} without making strings.
+ *
+ * @param codes Character codes, each below {@link MAX_ALPHABET_SIZE}.
+ * @param from Index of the word's first character.
+ * @returns Index one past its last.
+ */
+export function endOfWord(codes: Uint16Array, from: number): number {
+  const { length } = codes;
+  const first = codes[from];
+  if (first === QUOTE) {
+    const a = codes[from + 1];
+    const b = codes[from + 2];
+    if (a === S || a === T || a === M || a === D) return from + 2;
+    if ((b === E && (a === R || a === V)) || (a === L && b === L)) return from + 3;
+  }
+  const start = first === BLANK && from + 1 < length && kindOf(codes[from + 1]) !== SPACE
+    ? from + 1
+    : from;
+  const kind = kindOf(codes[start]);
+  let to = start + 1;
+  while (to < length && kindOf(codes[to]) === kind) to++;
+  // Of several spaces the last goes to the next word.
+  return kind === SPACE && to < length && to - from > 1 ? to - 1 : to;
+}
+
 /**
  * The byte-level characters that stand for a text's UTF-8 bytes.
  *

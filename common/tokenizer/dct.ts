@@ -5,10 +5,18 @@
  * simpler and faster than a fast transform. Sums run in double precision: the reference rounds
  * the scaled coefficients, and single precision would move values that lie close to a half.
  *
+ * Frequencies 0 and H/2 have rational weights if H is a square (16 is), so their coefficients can be
+ * halves exactly, where the last bit decides. These two rows are therefore summed with signs alone
+ * and then multiplied by the constants that the reference's transform (pocketfft, in scipy) has, in
+ * its order: equal to the last bit wherever the sums are exact.
+ *
  * Letters: H horizon (control steps of a chunk), A action dimension.
  *
  * @module
  */
+
+/** √½ as pocketfft's table of cosines has it at frequency H/2: one bit below the nearest double. */
+const HALF_BAND_COSINE = 0.7071067811865475;
 
 /** Bases already computed, by horizon. */
 const bases = new Map<number, Float64Array>();
@@ -55,12 +63,26 @@ export function dct(
   checkShape(chunk.length, horizon, actionDim);
   const basis = dctBasis(horizon);
   const out = new Float64Array(horizon * actionDim);
-  for (let k = 0; k < horizon; k++) {
+  for (let k = 1; k < horizon; k++) {
+    if (2 * k === horizon) continue;
     const to = k * actionDim;
     for (let t = 0; t < horizon; t++) {
       const weight = basis[k * horizon + t];
       const from = t * actionDim;
       for (let a = 0; a < actionDim; a++) out[to + a] += weight * chunk[from + a];
+    }
+  }
+  const norm = 2 * Math.sqrt(1 / (2 * horizon));
+  for (let a = 0; a < actionDim; a++) {
+    let sum = 0; // of all
+    let halfBand = 0; // with the signs + − − +, those of the cosine at frequency H/2
+    for (let t = 0, i = a; t < horizon; t++, i += actionDim) {
+      sum += chunk[i];
+      halfBand += ((t + 1) & 2) === 0 ? chunk[i] : -chunk[i];
+    }
+    out[a] = sum * norm * Math.SQRT1_2;
+    if (horizon % 2 === 0) {
+      out[(horizon / 2) * actionDim + a] = halfBand * norm * HALF_BAND_COSINE;
     }
   }
   return out;
@@ -85,6 +107,10 @@ export function inverseDct(
   const out = new Float64Array(horizon * actionDim);
   for (let k = 0; k < horizon; k++) {
     const from = k * actionDim;
+    // Most chunks are smooth: their highest frequencies round to 0 in every dimension.
+    let isZero = true;
+    for (let a = 0; a < actionDim && isZero; a++) isZero = coefficients[from + a] === 0;
+    if (isZero) continue;
     for (let t = 0; t < horizon; t++) {
       const weight = basis[k * horizon + t];
       const to = t * actionDim;

@@ -8,8 +8,9 @@
  *
  * The *alphabet* is the characters 0 … `alphabetSize` − 1, the coefficients from `minToken` to
  * `minToken + alphabetSize − 1`. A coefficient outside it is clipped to its nearest end before
- * encoding (the reference clips below only and loses what lies above), and a character outside
- * it is refused by `decode`.
+ * encoding, and a character outside it is refused by `decode`: a chunk never holds a coefficient
+ * that no demonstration had. The reference clips below only. What lies above it writes with
+ * whatever bytes its vocabulary has, and drops the others; `"reference"` asks for that.
  *
  * Letters: H horizon, A action dimension, S tokens of a chunk.
  *
@@ -25,6 +26,15 @@ import { type FastFiles, readFastFiles, writeFastFiles } from "./fast_files.ts";
 /** Longer chunks would reach the reference trainer's bound on a token's length. */
 const MAX_COEFFICIENTS = 9_999;
 
+/** Actions or coefficients; the reference computes in double precision whatever it is given as. */
+type Chunk = Float32Array | Float64Array;
+
+/**
+ * What becomes of a coefficient outside the alphabet: clipped to its nearest end, or written and
+ * read as FAST's processor does, which can lose it.
+ */
+export type OutsideAlphabet = "clip" | "reference";
+
 /** Settings of {@link FastTokenizer.fit}. */
 export interface FitOptions {
   /** Coefficients are multiplied by this before rounding. Default 10, FAST's own. */
@@ -35,6 +45,12 @@ export interface FitOptions {
   readonly horizon: number;
   /** A of every chunk. */
   readonly actionDim: number;
+  /**
+   * The tokens that training starts from. `reference`, the default, has one raw character for
+   * every integer between the extremes, as FAST's processor has: an integer that the data skipped
+   * may then lack the bytes to write it. `complete` has those bytes too, and can encode them all.
+   */
+  readonly alphabet?: "reference" | "complete";
 }
 
 /** The FAST tokenizer. Immutable. */
@@ -66,8 +82,7 @@ export class FastTokenizer {
   }
 
   /**
-   * Learn a tokenizer from chunks. Every integer from the least to the greatest coefficient can
-   * be encoded afterwards, seen or not.
+   * Learn a tokenizer from chunks, merge for merge as FAST's processor does.
    *
    * @param chunks Normalised actions, each `[H, A]`.
    * @param options Scale, size of the vocabulary and the chunks' shape.
@@ -76,8 +91,9 @@ export class FastTokenizer {
    * @throws {RangeError} If there is no chunk, one has another shape or a value that is not
    * finite, or the vocabulary cannot hold the alphabet.
    */
-  static fit(chunks: readonly Float32Array[], options: FitOptions): FastTokenizer {
+  static fit(chunks: readonly Chunk[], options: FitOptions): FastTokenizer {
     const { scale = 10, vocabSize, horizon, actionDim } = options;
+    const isComplete = options.alphabet === "complete";
     if (chunks.length === 0) throw new RangeError("Cannot fit the tokenizer: no chunks were given");
     if (!(scale > 0) || !Number.isFinite(scale)) {
       throw new RangeError(`Cannot fit the tokenizer: scale is ${scale}, must be above 0`);
@@ -98,14 +114,18 @@ export class FastTokenizer {
       }
     }
     const alphabetSize = max - min + 1;
-    const alphabet = fastAlphabet(alphabetSize);
-    if (alphabet.size > vocabSize) {
+    const alphabet = fastAlphabet(alphabetSize, isComplete);
+    // The reference asks for one token fewer than there are raw characters, and exceeds its size.
+    const needed = isComplete ? alphabet.size : alphabetSize - 1;
+    if (needed > vocabSize) {
       throw new RangeError(
-        `Cannot fit the tokenizer: coefficients from ${min} to ${max} need ${alphabet.size} ` +
+        `Cannot fit the tokenizer: coefficients from ${min} to ${max} need ${needed} ` +
           `tokens, vocabSize is ${vocabSize}; raise it or lower the scale of ${scale}`,
       );
     }
-    const corpus = quantised.map((values) => toText(values, min, alphabetSize));
+    const corpus = quantised.map((values) =>
+      Array.from(values, (value) => String.fromCharCode(value - min)).join("")
+    );
     const bpe = ByteLevelBpe.train(corpus, { vocabSize, initialAlphabet: alphabet });
     return new FastTokenizer({
       bpe,
@@ -158,12 +178,24 @@ export class FastTokenizer {
    * @param actions Normalised actions `[H, A]`, nominally in [−1, 1].
    * @param horizon H.
    * @param actionDim A.
+   * @param outside What becomes of coefficients outside the alphabet.
    * @returns Token ids `[S]`.
-   * @throws {RangeError} If the shape is wrong or a value is not finite.
+   * @throws {RangeError} If the shape is wrong, a value is not finite, or the vocabulary cannot
+   * write a coefficient (only one fitted without the `complete` alphabet) that may not be dropped.
    */
-  encode(actions: Float32Array, horizon: number, actionDim: number): Int32Array {
+  encode(
+    actions: Chunk,
+    horizon: number,
+    actionDim: number,
+    outside: OutsideAlphabet = "clip",
+  ): Int32Array {
     const values = quantise(actions, this.scale, horizon, actionDim);
-    return this.bpe.encode(toText(values, this.minToken, this.alphabetSize));
+    const greatest = (outside === "clip" ? this.alphabetSize : MAX_ALPHABET_SIZE) - 1;
+    const codes = new Uint16Array(values.length);
+    for (let i = 0; i < codes.length; i++) {
+      codes[i] = Math.min(Math.max(values[i] - this.minToken, 0), greatest);
+    }
+    return this.bpe.encodeCodes(codes, outside === "clip" ? "refuse" : "drop");
   }
 
   /**
@@ -172,11 +204,18 @@ export class FastTokenizer {
    * @param tokens Token ids `[S]`.
    * @param horizon H.
    * @param actionDim A.
+   * @param outside `reference` reads coefficients above the alphabet too.
    * @returns Normalised actions `[H, A]`.
-   * @throws {RangeError} If the tokens do not hold exactly H·A coefficients of the alphabet.
+   * @throws {RangeError} If the tokens do not hold exactly H·A coefficients of the alphabet. (FAST's
+   * processor returns zeros then, which un-normalise to the mean action.)
    */
-  decode(tokens: ArrayLike<number>, horizon: number, actionDim: number): Float32Array {
-    const values = this.decodeCoefficients(tokens);
+  decode(
+    tokens: ArrayLike<number>,
+    horizon: number,
+    actionDim: number,
+    outside: OutsideAlphabet = "clip",
+  ): Float32Array {
+    const values = this.decodeCoefficients(tokens, outside);
     const wanted = horizon * actionDim;
     if (values.length !== wanted) {
       throw new RangeError(
@@ -184,27 +223,30 @@ export class FastTokenizer {
           `horizon ${horizon} × action dimension ${actionDim} needs ${wanted}`,
       );
     }
-    const coefficients = Float64Array.from(values, (value) => value / this.scale);
-    return Float32Array.from(inverseDct(coefficients, horizon, actionDim));
+    const coefficients = new Float64Array(wanted);
+    for (let i = 0; i < wanted; i++) coefficients[i] = values[i] / this.scale;
+    return new Float32Array(inverseDct(coefficients, horizon, actionDim));
   }
 
   /**
    * The integers that tokens stand for, whatever their number.
    *
    * @param tokens Token ids `[S]`.
+   * @param outside `reference` reads coefficients above the alphabet too.
    * @returns Scaled and rounded coefficients, lowest frequency first.
    * @throws {RangeError} If an id is unknown, or the bytes are not UTF-8 or leave the alphabet.
    */
-  decodeCoefficients(tokens: ArrayLike<number>): Int32Array {
+  decodeCoefficients(tokens: ArrayLike<number>, outside: OutsideAlphabet = "clip"): Int32Array {
+    const size = outside === "clip" ? this.alphabetSize : MAX_ALPHABET_SIZE;
     const values: number[] = [];
     let pending = 0;
     for (let s = 0; s < tokens.length; s++) {
       for (const byte of this.bpe.tokenBytes(tokens[s])) {
-        const step = stepUtf8(pending, byte, this.alphabetSize);
+        const step = stepUtf8(pending, byte, size);
         if (step === -1) {
           throw new RangeError(
             `Cannot decode the chunk: token ${tokens[s]} at position ${s} gives no character ` +
-              `from 0 to ${this.alphabetSize - 1}`,
+              `from 0 to ${size - 1}`,
           );
         }
         if (step < 0) values.push(-2 - step + this.minToken);
@@ -238,11 +280,8 @@ export class FastTokenizer {
   }
 }
 
-/**
- * The tokens that training starts from: FAST's raw characters, and the bytes that write each of
- * them, without which the reference fit cannot encode an integer that its data skipped.
- */
-function fastAlphabet(alphabetSize: number): Set<string> {
+/** The tokens that training starts from: raw characters and, if asked, the bytes that write them. */
+function fastAlphabet(alphabetSize: number, isComplete: boolean): Set<string> {
   if (alphabetSize > MAX_ALPHABET_SIZE) {
     throw new RangeError(
       `Cannot fit the tokenizer: coefficients span ${alphabetSize} integers, at most ` +
@@ -253,13 +292,13 @@ function fastAlphabet(alphabetSize: number): Set<string> {
   for (let code = 0; code < alphabetSize; code++) {
     const char = String.fromCharCode(code);
     alphabet.add(char);
-    for (const byteChar of toByteChars(char)) alphabet.add(byteChar);
+    if (isComplete) { for (const byteChar of toByteChars(char)) alphabet.add(byteChar); }
   }
   return alphabet;
 }
 
 function quantise(
-  actions: Float32Array,
+  actions: Chunk,
   scale: number,
   horizon: number,
   actionDim: number,
@@ -275,14 +314,6 @@ function quantise(
     coefficients[i] = value;
   }
   return coefficients;
-}
-
-function toText(values: Float64Array, minToken: number, alphabetSize: number): string {
-  const codes = new Uint16Array(values.length);
-  for (let i = 0; i < values.length; i++) {
-    codes[i] = Math.min(Math.max(values[i] - minToken, 0), alphabetSize - 1);
-  }
-  return String.fromCharCode.apply(null, codes as unknown as number[]);
 }
 
 /** Round as the reference does: exact halves go to the even neighbour. */

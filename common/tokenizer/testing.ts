@@ -24,6 +24,8 @@ export interface Golden {
   readonly scale: number;
   /** Size that training aimed at. */
   readonly vocabSize: number;
+  /** `complete` where the byte characters were added to the reference's alphabet. */
+  readonly alphabet: "fast" | "complete";
   /** Least integer of the training chunks. */
   readonly minToken: number;
   /** Greatest integer of the training chunks. */
@@ -121,5 +123,11 @@ export function fitTokenizer(
   vocabSize = 1024,
 ): FastTokenizer {
   const chunks = makeChunks(7, 60, horizon, actionDim);
-  return FastTokenizer.fit(chunks, { scale, vocabSize, horizon, actionDim });
+  return FastTokenizer.fit(chunks, {
+    scale,
+    vocabSize,
+    horizon,
+    actionDim,
+    alphabet: "complete",
+  });
 }
