@@ -7,6 +7,7 @@
 
 import type { ActorCritic } from "../common/policy/actor_critic.ts";
 import { toRobotActions } from "../common/policy/action_transform.ts";
+import { fitImages } from "../common/policy/image_resize.ts";
 import type { ChunkTransition, Observation, Robot } from "../common/types.ts";
 import { yieldToEventLoop } from "../common/yield_to_event_loop.ts";
 import { type ChunkOutcome, executeChunk } from "./chunk_executor.ts";
@@ -70,7 +71,8 @@ export class Rollout {
    * @returns One transition a busy robot; none when all episodes are over.
    */
   async advance(policy: ActorCritic, policyVersion: number): Promise<ChunkTransition[]> {
-    await this.#startEpisodes();
+    const { imageSize } = policy.shape.variant.siglip;
+    await this.#startEpisodes(imageSize);
     if (this.#lanes.length === 0) return [];
     const { temperature, random } = this.#options;
     const before = this.#lanes.map((lane) => lane.observation);
@@ -79,7 +81,7 @@ export class Rollout {
       () => policy.sampleActions(before, { temperature, random }),
     );
     const outcomes = await this.#timed("executeMs", () => this.#execute(policy, chunks));
-    await this.#timed("observeMs", () => this.#observe(outcomes));
+    await this.#timed("observeMs", () => this.#observe(outcomes, imageSize));
     const finalValues = await this.#timed("inferMs", () => this.#finalValues(policy, outcomes));
 
     const transitions = this.#lanes.map((lane, i): ChunkTransition => ({
@@ -100,13 +102,13 @@ export class Rollout {
   }
 
   /** Give every idle robot its next episode. */
-  async #startEpisodes(): Promise<void> {
+  async #startEpisodes(imageSize: number): Promise<void> {
     while (this.#idle.length > 0) {
       const start = this.#options.nextEpisode();
       if (!start) return;
       const robot = this.#idle.shift()!;
       await robot.reset(start.seed);
-      const observation = await robot.observe();
+      const observation = fitImages(await robot.observe(), imageSize);
       this.#lanes.push({ robot, episodeId: start.episodeId, chunkIndex: 0, observation });
     }
   }
@@ -115,18 +117,20 @@ export class Rollout {
     policy: ActorCritic,
     chunks: readonly { readonly actions: Float32Array }[],
   ): Promise<ChunkOutcome[]> {
-    const { actionDim } = policy.shape;
+    const { actionDim, adaptToPi } = policy.shape;
     return Promise.all(this.#lanes.map(({ robot, observation }, i) => {
       const { stats } = policy.assets;
-      const actions = toRobotActions(chunks[i].actions, observation.state, actionDim, stats);
+      const { state } = observation;
+      const actions = toRobotActions(chunks[i].actions, state, actionDim, stats, adaptToPi);
       return executeChunk(robot, actions);
     }));
   }
 
   /** New observations where somebody will look at them: not after a terminal chunk. */
-  async #observe(outcomes: readonly ChunkOutcome[]): Promise<void> {
+  async #observe(outcomes: readonly ChunkOutcome[], imageSize: number): Promise<void> {
     await Promise.all(this.#lanes.map(async (lane, i) => {
-      if (!outcomes[i].isTerminal) lane.observation = await lane.robot.observe();
+      if (outcomes[i].isTerminal) return;
+      lane.observation = fitImages(await lane.robot.observe(), imageSize);
     }));
   }
 

@@ -70,6 +70,8 @@ async function start({ checkpoint, reference, config }: TrainerRequest & { kind:
       horizon: shape.horizon,
       maxTokenLen: shape.maxTokenLen,
       dialect: loaded.policy.dialect.name,
+      decodePositions: shape.variant.decodePositions,
+      adaptToPi: shape.adaptToPi ?? false,
       valueHeadHiddenDim: shape.valueHeadHiddenDim,
       maxValueSteps: shape.maxValueSteps,
       valueInput: shape.valueInput,

@@ -24,6 +24,8 @@ const COMMAND = {
     "task",
     "checkpoint",
     "temperature",
+    "decodePositions",
+    "adaptToPi",
     "device",
     "numEnvs",
     "maxEpisodeSteps",

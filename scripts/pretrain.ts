@@ -10,7 +10,11 @@ import { runMain } from "../common/cli/main.ts";
 import { checkpointPath, writeCheckpoint } from "../common/checkpoint/checkpoint.ts";
 import type { Config } from "../common/config/config.ts";
 import { TENDON_VERSION } from "../common/config/version.ts";
-import { normalizeActions, toPolicyActions } from "../common/policy/action_transform.ts";
+import {
+  normalizeActions,
+  toPolicyActions,
+  toPolicyState,
+} from "../common/policy/action_transform.ts";
 import { ActorCritic, type PolicyAssets } from "../common/policy/actor_critic.ts";
 import { useDevice } from "../common/policy/backend.ts";
 import { ASSET_PATHS } from "../common/policy/load.ts";
@@ -20,7 +24,7 @@ import {
   ParameterStore,
   valueHeadSpecs,
 } from "../common/policy/parameters.ts";
-import { VARIANTS } from "../common/policy/variants.ts";
+import { VARIANTS, withDecodePositions } from "../common/policy/variants.ts";
 import { normal, seededRandom } from "../common/random.ts";
 import { FastTokenizer } from "../common/tokenizer/fast.ts";
 import { createLanguageTokenizer, saveLanguageFiles } from "../common/tokenizer/language.ts";
@@ -57,6 +61,8 @@ const COMMAND = {
     "actionDim",
     "horizon",
     "maxTokenLen",
+    "decodePositions",
+    "adaptToPi",
     "maxEpisodeSteps",
     "device",
   ],
@@ -163,11 +169,13 @@ function fitAssets(
   examples: readonly Demonstration[],
   fastVocab: number,
 ): { assets: PolicyAssets; languageFiles: ReturnType<typeof buildWordLevelTokenizer> } {
-  const { actionDim, horizon } = config;
-  const raw = examples.map((e) => toPolicyActions(e.actions, e.observation.state, actionDim));
+  const { actionDim, horizon, adaptToPi } = config;
+  const raw = examples.map((e) =>
+    toPolicyActions(e.actions, e.observation.state, actionDim, adaptToPi)
+  );
   const stats: NormStats = {
     state: computeFieldStats(
-      examples.flatMap((e) => [...e.observation.state]),
+      examples.flatMap((e) => [...toPolicyState(e.observation.state, adaptToPi)]),
       ALOHA_DIM,
       MIN_STATE_RANGE,
     ),
@@ -177,6 +185,7 @@ function fitAssets(
     vocabSize: fastVocab,
     horizon,
     actionDim,
+    alphabet: "complete",
   });
   const languageFiles = buildWordLevelTokenizer(TASK_WORDS);
   const language = createLanguageTokenizer(languageFiles, "the tiny vocabulary");
@@ -194,8 +203,8 @@ async function main(signal: AbortSignal): Promise<void> {
   const { backend } = await useDevice(config.device);
   log.info(`computing on ${backend}`);
 
-  const { task, seed, maxEpisodeSteps, actionDim } = config;
-  const variant = VARIANTS[config.variant];
+  const { task, seed, maxEpisodeSteps, actionDim, adaptToPi } = config;
+  const variant = withDecodePositions(VARIANTS[config.variant], config.decodePositions);
   const { imageSize } = variant.siglip;
   const simulation = {
     task,
@@ -230,7 +239,7 @@ async function main(signal: AbortSignal): Promise<void> {
 
   const { assets, languageFiles } = fitAssets(config, examples, flags.fastVocab);
   const tokenized = examples.map(({ observation, actions }) => {
-    const raw = toPolicyActions(actions, observation.state, actionDim);
+    const raw = toPolicyActions(actions, observation.state, actionDim, adaptToPi);
     const normalized = normalizeActions(raw, assets.stats);
     return { observation, tokens: assets.fast.encode(normalized, config.horizon, actionDim) };
   });
@@ -315,6 +324,8 @@ async function save(
         actionDim: config.actionDim,
         horizon: config.horizon,
         maxTokenLen: config.maxTokenLen,
+        decodePositions: policy.shape.variant.decodePositions,
+        adaptToPi: config.adaptToPi,
       },
       training: {
         task: config.task,

@@ -5,7 +5,14 @@
  */
 
 import { z } from "zod";
-import { VALUE_INPUTS, type ValueInput, type Variant, VARIANTS } from "../config/config.ts";
+import {
+  DECODE_POSITIONS,
+  type DecodePositions,
+  VALUE_INPUTS,
+  type ValueInput,
+  type Variant,
+  VARIANTS,
+} from "../config/config.ts";
 import { DIALECT_NAMES, type DialectName } from "../tokenizer/dialect.ts";
 import { CheckpointError } from "./errors.ts";
 
@@ -32,6 +39,13 @@ export interface ModelMetadata {
   readonly maxTokenLen: number;
   /** Conventions of prompt and normalisation; absent in older files, which means openpi's. */
   readonly dialect?: DialectName;
+  /** Rotary positions of decoded tokens; absent where dialect and variant decide. */
+  readonly decodePositions?: Exclude<DecodePositions, "variant">;
+  /**
+   * Whether states and actions are in the convention of openpi's base models; absent where whoever
+   * loads the checkpoint has to know.
+   */
+  readonly adaptToPi?: boolean;
   /** Width of the value head's hidden layer; absent when there is none. */
   readonly valueHeadHiddenDim?: number;
   /** Most action tokens that the value head reads; absent when there is none. */
@@ -112,6 +126,8 @@ const model: z.ZodType<ModelMetadata> = z.strictObject({
   horizon: positive,
   maxTokenLen: positive,
   dialect: z.enum(DIALECT_NAMES).optional(),
+  decodePositions: z.enum(DECODE_POSITIONS).exclude(["variant"]).optional(),
+  adaptToPi: z.boolean().optional(),
   valueHeadHiddenDim: positive.optional(),
   maxValueSteps: positive.optional(),
   valueInput: z.enum(VALUE_INPUTS).optional(),

@@ -25,11 +25,26 @@ export const VALUE_INPUTS = ["observation", "chunk"] as const;
 /** One of {@link VALUE_INPUTS}. */
 export type ValueInput = (typeof VALUE_INPUTS)[number];
 
+/**
+ * Rotary position of a token that is decoded: `openpi` is one past the natural one (as openpi's
+ * sampler has it), `variant` leaves it to the checkpoint, its dialect and its variant.
+ */
+export const DECODE_POSITIONS = ["variant", "openpi", "natural"] as const;
+
+/** One of {@link DECODE_POSITIONS}. */
+export type DecodePositions = (typeof DECODE_POSITIONS)[number];
+
 /** Where tensors are computed; `auto` lets the program choose. */
 export const DEVICES = ["auto", "wasm", "webgpu", "cpu"] as const;
 
 /** One of {@link DEVICES}. */
 export type Device = (typeof DEVICES)[number];
+
+/** What happens when a checkpoint cannot be loaded; `auto` is random in simulation only. */
+export const ON_LOAD_FAILURE = ["auto", "random", "abort"] as const;
+
+/** One of {@link ON_LOAD_FAILURE}. */
+export type OnLoadFailure = (typeof ON_LOAD_FAILURE)[number];
 
 /** What a run of an experiment is called, starts from and leaves behind. */
 export interface ExperimentConfig {
@@ -41,6 +56,8 @@ export interface ExperimentConfig {
   readonly task: Task;
   /** Folder of the checkpoint to start from; empty for the command's own. */
   readonly checkpoint: string;
+  /** What happens when the checkpoint cannot be loaded. */
+  readonly onLoadFailure: OnLoadFailure;
   /** Folder under which experiments write their checkpoints. */
   readonly checkpointDir: string;
   /** Policy updates between two checkpoints; 0 writes the last one only. */
@@ -67,6 +84,10 @@ export interface PolicyConfig {
   readonly maxTokenLen: number;
   /** Conventions of prompt, normalisation and decoding that the weights were trained with. */
   readonly dialect: DialectName;
+  /** Rotary positions of decoded tokens. */
+  readonly decodePositions: DecodePositions;
+  /** Whether states and actions are in the convention of openpi's base models. */
+  readonly adaptToPi: boolean;
   /** Width of the value head's hidden layer. */
   readonly valueHeadHiddenDim: number;
   /** Most action tokens that a chunk-conditioned value head reads. */

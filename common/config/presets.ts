@@ -19,6 +19,7 @@ const BASE = {
   seed: 0,
   task: "reach",
   checkpoint: "",
+  onLoadFailure: "auto",
   checkpointDir: "checkpoints",
   saveEveryUpdates: 10,
   resume: false,
@@ -28,6 +29,8 @@ const BASE = {
 
   maxTokenLen: 180,
   dialect: "openpi",
+  decodePositions: "variant",
+  adaptToPi: false,
   valueHeadHiddenDim: 128,
   maxValueSteps: 32,
   valueInput: "observation",

@@ -6,7 +6,16 @@
  */
 
 import { z } from "zod";
-import { type Config, type ConfigField, DEVICES, TASKS, VALUE_INPUTS, VARIANTS } from "./config.ts";
+import {
+  type Config,
+  type ConfigField,
+  DECODE_POSITIONS,
+  DEVICES,
+  ON_LOAD_FAILURE,
+  TASKS,
+  VALUE_INPUTS,
+  VARIANTS,
+} from "./config.ts";
 import { DIALECT_NAMES } from "../tokenizer/dialect.ts";
 import { type FieldSpec, fieldSpec } from "./field_spec.ts";
 
@@ -36,6 +45,13 @@ const experiment = {
     z.string(),
     "path",
     "Folder of the checkpoint to start from; empty for the command's own choice.",
+  ),
+  onLoadFailure: field(
+    z.enum(ON_LOAD_FAILURE),
+    "",
+    "What happens when the checkpoint cannot be loaded: random goes on with random weights and a " +
+      "loud warning, abort ends the program; auto is random in simulation and abort for a real " +
+      "robot, which takes nothing else. Resuming and measuring always abort.",
   ),
   checkpointDir: field(
     z.string().min(1),
@@ -79,6 +95,18 @@ const policy = {
     z.enum(DIALECT_NAMES),
     "",
     "Whose conventions of prompt, normalisation and decoding the weights were trained with.",
+  ),
+  decodePositions: field(
+    z.enum(DECODE_POSITIONS),
+    "",
+    "Rotary position of decoded tokens: openpi's, which is one too far, the natural one, or what " +
+      "the checkpoint's variant has.",
+  ),
+  adaptToPi: field(
+    z.boolean(),
+    "",
+    "Turn ALOHA's joint signs and gripper units into those that openpi's base models were trained " +
+      "with.",
   ),
   valueHeadHiddenDim: field(
     z.int().min(1).max(8192),

@@ -17,6 +17,7 @@ import { ChunkGrammar } from "../tokenizer/grammar.ts";
 import type { LanguageTokenizer } from "../tokenizer/language.ts";
 import { normalize, type NormStats, withMode } from "../tokenizer/normalization.ts";
 import { buildPrefix, forcedActionPrefix } from "../tokenizer/prompt.ts";
+import { toPolicyState } from "./action_transform.ts";
 import { forward, imageTokens, type Network, type NetworkInput, startDecoding } from "./network.ts";
 import type { ParameterStore } from "./parameters.ts";
 import { drawToken } from "./sampling.ts";
@@ -44,6 +45,8 @@ export interface PolicyShape {
   readonly maxTokenLen: number;
   /** Whose conventions the weights were trained with. Default openpi's. */
   readonly dialect?: DialectName;
+  /** States and actions are in the convention of openpi's base models; false if absent. */
+  readonly adaptToPi?: boolean;
   /** Width of the critic's hidden layers. */
   readonly valueHeadHiddenDim: number;
   /** What the critic reads. */
@@ -140,7 +143,8 @@ export class ActorCritic implements Disposable {
   prepareInput(observations: readonly Observation[]): NetworkInput {
     const { actionDim, maxTokenLen, variant } = this.shape;
     const prompts = observations.map(({ state, prompt }) => {
-      const normalized = normalize(state, this.assets.stats.state).subarray(0, actionDim);
+      const ours = toPolicyState(state, this.shape.adaptToPi);
+      const normalized = normalize(ours, this.assets.stats.state).subarray(0, actionDim);
       return buildPrefix({
         language: this.assets.language,
         prompt,

@@ -30,8 +30,8 @@ export const SHIPPED_CHECKPOINTS: readonly string[] = ["reach", "reach_debug"].m
 /** A field of the configuration that a checkpoint's model must equal. */
 export type ModelField = "variant" | "actionDim" | "horizon" | "maxTokenLen";
 
-/** The dialect that the policy shall speak; any that the checkpoint has if absent. */
-type DialectChoice = Partial<Pick<Config, "dialect">>;
+/** The conventions that the policy shall speak; any that the checkpoint has if absent. */
+type DialectChoice = Partial<Pick<Config, "dialect" | "adaptToPi">>;
 
 const MODEL_FIELDS: readonly ModelField[] = ["variant", "actionDim", "horizon", "maxTokenLen"];
 
@@ -97,6 +97,11 @@ function differences(
   const { dialect: wanted = spoken } = config;
   const found = MODEL_FIELDS.filter((field) => model[field] !== config[field])
     .map((field) => `${field} is ${model[field]}, the configuration says ${config[field]}`);
+  // A checkpoint that does not say leaves it to the configuration.
+  const { adaptToPi = config.adaptToPi } = model;
+  if (config.adaptToPi !== undefined && adaptToPi !== config.adaptToPi) {
+    found.push(`adaptToPi is ${adaptToPi}, the configuration says ${config.adaptToPi}`);
+  }
   if (spoken !== wanted) found.push(`dialect is ${spoken}, the configuration says ${wanted}`);
   return found;
 }

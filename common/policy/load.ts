@@ -5,6 +5,7 @@
 
 import { join } from "node:path";
 import { type Checkpoint, readCheckpoint } from "../checkpoint/checkpoint.ts";
+import type { DecodePositions } from "../config/config.ts";
 import { DIALECTS } from "../tokenizer/dialect.ts";
 import { FastTokenizer } from "../tokenizer/fast.ts";
 import { loadLanguageTokenizer } from "../tokenizer/language.ts";
@@ -12,7 +13,7 @@ import { loadNormStats, normStatsFingerprint } from "../tokenizer/normalization.
 import type { HostTensor } from "../types.ts";
 import { ActorCritic, type PolicyAssets, type PolicyShape } from "./actor_critic.ts";
 import { backboneSpecs, drawParameters, ParameterStore, valueHeadSpecs } from "./parameters.ts";
-import { type PolicyVariant, VARIANTS } from "./variants.ts";
+import { VARIANTS, withDecodePositions } from "./variants.ts";
 
 /** Paths of the policy's assets below `assets/` of a checkpoint. */
 export const ASSET_PATHS = {
@@ -34,6 +35,10 @@ export interface CriticOptions {
   readonly maxValueSteps: number;
   /** The value loss trains the critic alone. */
   readonly isCriticDetached: boolean;
+  /** Overrules the checkpoint's positions of decoded tokens; absent or `variant` does not. */
+  readonly decodePositions?: DecodePositions;
+  /** Whether the policy speaks pi's convention, where the checkpoint does not say. */
+  readonly adaptToPi?: boolean;
   /** Standard normal numbers for its fresh weights. */
   readonly normal: () => number;
 }
@@ -72,11 +77,12 @@ export async function loadPolicy(dir: string, critic: CriticOptions): Promise<Lo
   const checkpoint = await readCheckpoint(dir);
   const { model } = checkpoint.metadata;
   const { dialect = "openpi" } = model;
-  const known = VARIANTS[model.variant];
-  const variant: PolicyVariant = {
-    ...known,
-    decodePositions: DIALECTS[dialect].decodePositions ?? known.decodePositions,
-  };
+  const variant = withDecodePositions(
+    VARIANTS[model.variant],
+    critic.decodePositions,
+    model.decodePositions,
+    DIALECTS[dialect].decodePositions,
+  );
   const hasCritic = checkpoint.valueHead !== undefined;
   const shape: PolicyShape = {
     variant,
@@ -84,6 +90,7 @@ export async function loadPolicy(dir: string, critic: CriticOptions): Promise<Lo
     actionDim: model.actionDim,
     maxTokenLen: model.maxTokenLen,
     dialect,
+    adaptToPi: model.adaptToPi ?? critic.adaptToPi ?? false,
     valueHeadHiddenDim: (hasCritic && model.valueHeadHiddenDim) || critic.valueHeadHiddenDim,
     valueInput: (hasCritic && model.valueInput) || critic.valueInput,
     maxValueSteps: (hasCritic && model.maxValueSteps) || critic.maxValueSteps,
@@ -122,6 +129,7 @@ export function policySignature(
   return {
     model: JSON.stringify({ ...variant, valueHeadHiddenDim, valueInput, maxValueSteps }),
     dialect: dialect.name,
+    convention: shape.adaptToPi ? "pi" : "aloha",
     tokenizer: assets.fast.fingerprint(),
     language: assets.language.fingerprint(),
     normalization: normStatsFingerprint(assets.stats),

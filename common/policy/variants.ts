@@ -128,6 +128,18 @@ export const VARIANTS = {
 /** Name of a variant in {@link VARIANTS}. */
 export type VariantName = keyof typeof VARIANTS;
 
+/**
+ * A variant with another convention of decoding.
+ * @param choices The first that is neither undefined, null nor `variant` holds.
+ */
+export function withDecodePositions(
+  variant: PolicyVariant,
+  ...choices: readonly (PolicyVariant["decodePositions"] | "variant" | null | undefined)[]
+): PolicyVariant {
+  const chosen = choices.find((c) => c !== "variant" && c !== null && c !== undefined);
+  return chosen ? { ...variant, decodePositions: chosen } : variant;
+}
+
 /** Image tokens that one camera contributes: (imageSize / patch)². */
 export function tokensPerImage(siglip: SiglipSize): number {
   return (siglip.imageSize / siglip.patch) ** 2;
