@@ -4,7 +4,7 @@ import type { ActorCritic } from "../common/policy/actor_critic.ts";
 import { useDevice } from "../common/policy/backend.ts";
 import { ACTION_DIM, HORIZON, makePolicy } from "../common/policy/testing.ts";
 import { seededRandom } from "../common/random.ts";
-import type { ChunkTransition } from "../common/types.ts";
+import type { ChunkTransition, Observation } from "../common/types.ts";
 import { evaluatePolicy, HELD_OUT_SEED } from "./evaluation.ts";
 import { Rollout } from "./rollout.ts";
 import { countedEpisodes, type EpisodeScript, ScriptedRobot } from "./testing.ts";
@@ -91,6 +91,36 @@ Deno.test("Rollout turns tokens into targets around the state that the policy sa
   const { stats } = policy.assets;
   const targets = toRobotActions(actions, chunk.observation.state, ACTION_DIM, stats);
   assert.deepEqual(Float32Array.from(robot.actions.flatMap((a) => [...a])), targets);
+});
+
+Deno.test("Rollout commands a robot in its own convention when the policy speaks pi's", async () => {
+  using policy = makePolicy({ adaptToPi: true });
+  const robot = new ScriptedRobot(() => ({ steps: HORIZON, end: "failure" }));
+  const { all: [chunk] } = await runEpisodes(policy, [robot], 1);
+  const actions = policy.assets.fast.decode([...chunk.tokens], HORIZON, ACTION_DIM);
+  const { stats } = policy.assets;
+  const targets = toRobotActions(actions, chunk.observation.state, ACTION_DIM, stats, true);
+  assert.deepEqual(Float32Array.from(robot.actions.flatMap((a) => [...a])), targets);
+});
+
+/** Its cameras give pictures that the policy cannot take as they are. */
+class WideRobot extends ScriptedRobot {
+  override async observe(): Promise<Observation> {
+    const seen = await super.observe();
+    const image = { width: 40, height: 30, data: new Uint8Array(40 * 30 * 3).fill(200) };
+    return { ...seen, images: { cam_high: image, cam_left_wrist: image, cam_right_wrist: image } };
+  }
+}
+
+Deno.test("Rollout fits pictures of another size, and records them as the policy saw them", async () => {
+  using policy = makePolicy();
+  const { all } = await runEpisodes(policy, [new WideRobot(script)], 3);
+  assert.ok(all.some((t) => t.chunkIndex > 0), "pictures within an episode count too");
+  for (const { observation, tokens } of all) {
+    assert.equal(policy.findFault(observation, tokens), null);
+    const { width, height, data } = observation.images.cam_high;
+    assert.deepEqual([width, height, data[0], data[14 * 28 * 3]], [28, 28, 0, 200]);
+  }
 });
 
 Deno.test("Rollout gives robots new episodes one by one and measures its time", async () => {

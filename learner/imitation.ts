@@ -6,7 +6,7 @@
 import * as tf from "@tensorflow/tfjs";
 import type { Scalar } from "../common/policy/tensors.ts";
 import { ActorCritic } from "../common/policy/actor_critic.ts";
-import { postfixLogits } from "../common/policy/network.ts";
+import { postfixLosses } from "../common/policy/network.ts";
 import { buildPostfix } from "../common/tokenizer/prompt.ts";
 import type { Observation } from "../common/types.ts";
 import { yieldToEventLoop } from "../common/yield_to_event_loop.ts";
@@ -33,16 +33,11 @@ export function imitationLoss(
   const mapping = { vocabSize: gemma.vocab, fastSkipTokens, fastVocabSize: network.fastVocab };
   const postfix = examples.map((e) => buildPostfix(assets.language, e.tokens, mapping));
   const input = policy.prepareInput(examples.map((e) => e.observation));
-  const logProbs = tf.logSoftmax(postfixLogits(network, input, postfix));
-  const [batch, steps, vocab] = logProbs.shape as [number, number, number];
-  const target = new Float32Array(batch * steps * vocab);
-  let count = 0;
-  postfix.forEach((row, b) => {
-    row.forEach((id, s) => (target[(b * steps + s) * vocab + id] = 1));
-    count += row.length;
-  });
-  const picked = tf.sum(tf.mul(logProbs, tf.tensor3d(target, [batch, steps, vocab])));
-  return tf.div(tf.neg(picked), count) as Scalar;
+  // openpi gives every row the same weight; here every token has it, long chunks count for more.
+  const lengths = postfix.map((row) => row.length);
+  const count = lengths.reduce((sum, n) => sum + n, 0);
+  const losses = postfixLosses(network, input, postfix);
+  return tf.sum(tf.mul(losses, tf.tensor1d(lengths.map((n) => n / count)))) as Scalar;
 }
 
 /** How to train. */
