@@ -32,10 +32,13 @@ export interface ChildEntry {
   readonly node: DataReference;
 }
 
-/** What a node holds. */
+/** What a node holds, and its size after decompression. */
 export type TreeNode =
-  | { readonly kind: "leaf"; readonly entries: readonly LeafEntry[] }
-  | { readonly kind: "interior"; readonly entries: readonly ChildEntry[] };
+  & { readonly bodyBytes: number }
+  & (
+    | { readonly kind: "leaf"; readonly entries: readonly LeafEntry[] }
+    | { readonly kind: "interior"; readonly entries: readonly ChildEntry[] }
+  );
 
 interface KeyColumns {
   readonly keys: readonly Uint8Array[];
@@ -114,6 +117,7 @@ export function decodeTreeNode(
   offset: number,
 ): TreeNode {
   const reader = openEnvelope(bytes, "B+tree node", file, offset);
+  const bodyBytes = reader.remaining;
   const ownHeight = reader.uint8();
   if (ownHeight !== height) {
     throw reader.damaged(`its height is ${ownHeight}, but what points to it says ${height}`);
@@ -122,8 +126,8 @@ export function decodeTreeNode(
   const count = reader.count("entries", MAX_ENTRIES);
   if (count === 0) throw reader.damaged("it has no entry");
   const node: TreeNode = height === 0
-    ? { kind: "leaf", entries: readLeaf(reader, files, count) }
-    : { kind: "interior", entries: readInterior(reader, files, count) };
+    ? { kind: "leaf", bodyBytes, entries: readLeaf(reader, files, count) }
+    : { kind: "interior", bodyBytes, entries: readInterior(reader, files, count) };
   reader.end();
   return node;
 }

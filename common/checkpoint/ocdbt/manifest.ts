@@ -32,8 +32,7 @@ function readConfig(reader: ByteReader): number {
   const kind = reader.uint8();
   if (kind !== 0) {
     throw reader.damaged(
-      `its kind is ${kind}, only 0 (one manifest) is read; numbered manifests are not what Orbax ` +
-        `writes, or`,
+      `its kind is ${kind}, only 0 (a single manifest, as Orbax writes it) is read`,
     );
   }
   reader.varints(2); // max_inline_value_bytes and max_decoded_node_bytes matter to writers alone

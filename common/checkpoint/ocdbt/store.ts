@@ -2,8 +2,8 @@
  * An OCDBT database as a read-only key-value store.
  *
  * The whole B+tree is walked when it is opened, since checkpoints have few keys (two or more an
- * array). The walk ends on every input: a child's height is one less than its parent's, and keys
- * must increase over the whole walk, so no node can be met twice.
+ * array). The walk ends soon on every input: a child's height is one less than its parent's, no
+ * node may be met twice, and all nodes together have a bound.
  *
  * @module
  */
@@ -27,6 +27,7 @@ const MAX_NODE_BYTES = 1 << 27;
 /** Far above any checkpoint: full π0-FAST has a few hundred keys. */
 const MAX_KEYS = 1_000_000;
 const MAX_NODES = 100_000;
+const MAX_TREE_BYTES = 2 ** 30;
 
 type Value = Uint8Array<ArrayBuffer> | DataReference;
 
@@ -49,7 +50,8 @@ class TreeWalk {
   readonly #root: string;
   readonly #fileSizes = new Map<string, number>();
   #previousKey: Uint8Array | undefined;
-  #nodes = 0;
+  readonly #visited = new Set<string>();
+  #treeBytes = 0;
 
   constructor(root: string) {
     this.#root = root;
@@ -76,13 +78,22 @@ class TreeWalk {
         `Cannot read the B+tree node at byte ${node.offset} of ${path}: ${reason}; ` +
           `the checkpoint is damaged.`,
       );
-    if (++this.#nodes > MAX_NODES) throw refuse(`it is one of more than ${MAX_NODES} nodes`);
+    const place = `${node.offset} ${path}`;
+    if (this.#visited.has(place)) throw refuse("the tree leads to it twice");
+    this.#visited.add(place);
+    if (this.#visited.size > MAX_NODES) throw refuse(`it is one of more than ${MAX_NODES} nodes`);
     if (node.length > MAX_NODE_BYTES) {
       throw refuse(`it claims ${node.length} bytes, the limit is ${MAX_NODE_BYTES}`);
     }
     await this.check(node, "a B+tree node");
     const bytes = await readRange(path, node.offset, node.length);
     const decoded = decodeTreeNode(bytes, height, node.file.base, path, node.offset);
+    this.#treeBytes += decoded.bodyBytes;
+    if (this.#treeBytes > MAX_TREE_BYTES) {
+      throw refuse(
+        `the nodes up to it have ${this.#treeBytes} bytes, the limit is ${MAX_TREE_BYTES}`,
+      );
+    }
     if (decoded.kind === "interior") {
       let previous: Uint8Array | undefined;
       for (const entry of decoded.entries) {
@@ -98,7 +109,7 @@ class TreeWalk {
     for (const entry of decoded.entries) {
       const key = concatenate(prefix, entry.key);
       if (this.#previousKey !== undefined && compareBytes(this.#previousKey, key) >= 0) {
-        throw refuse("its keys are not in order, or the tree has a cycle");
+        throw refuse("its keys are not in order");
       }
       this.#previousKey = key;
       let name: string;
