@@ -1,7 +1,8 @@
 /**
  * The files of a FAST tokenizer, as the processor of physical-intelligence/fast lays them out:
  * `tokenizer.json` (the BPE), `processor_config.json` (scale, least coefficient, shape) and
- * `tokenizer_config.json` (how Hugging Face's loader is to treat the BPE).
+ * `tokenizer_config.json` (how Hugging Face's loader is to treat the BPE). Version 5 of
+ * transformers saves the first and the last in a folder `bpe_tokenizer`, and reads both layouts.
  *
  * @module
  */
@@ -51,11 +52,14 @@ const tokenizerConfigSchema = z.object({
  * @throws {SyntaxError} If a file is not what its name says.
  */
 export async function readFastFiles(dir: string): Promise<FastFiles> {
-  const bpePath = `${dir}/tokenizer.json`;
+  const hasFolder = await isFile(`${dir}/bpe_tokenizer/tokenizer.json`) &&
+    !await isFile(`${dir}/tokenizer.json`);
+  const bpeDir = hasFolder ? `${dir}/bpe_tokenizer` : dir;
+  const bpePath = `${bpeDir}/tokenizer.json`;
   const bpe = ByteLevelBpe.fromJson(await readText(bpePath), bpePath);
   const processorPath = `${dir}/processor_config.json`;
   const processor = parse(processorPath, await readText(processorPath), processorSchema);
-  const configPath = `${dir}/tokenizer_config.json`;
+  const configPath = `${bpeDir}/tokenizer_config.json`;
   const configText = await readText(configPath, "{}");
   const config = parse(configPath, configText, tokenizerConfigSchema);
   const run = rawAlphabetSize(bpe);
@@ -119,6 +123,15 @@ function rawAlphabetSize(bpe: ByteLevelBpe): number {
   return size;
 }
 
+async function isFile(path: string): Promise<boolean> {
+  try {
+    return (await Deno.stat(path)).isFile;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
 async function readText(path: string, fallback?: string): Promise<string> {
   try {
     return await Deno.readTextFile(path);
@@ -126,8 +139,9 @@ async function readText(path: string, fallback?: string): Promise<string> {
     if (!(cause instanceof Deno.errors.NotFound)) throw cause;
     if (fallback !== undefined) return fallback;
     throw new Error(
-      `Cannot load the FAST tokenizer: ${path} does not exist; a tokenizer's folder holds ` +
-        `tokenizer.json and processor_config.json`,
+      `Cannot load the FAST tokenizer: ${path} does not exist; put tokenizer.json and ` +
+        `processor_config.json there, as physical-intelligence/fast on Hugging Face or your own ` +
+        `fit has them`,
       { cause },
     );
   }

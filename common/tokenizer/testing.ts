@@ -131,3 +131,113 @@ export function fitTokenizer(
     alphabet: "complete",
   });
 }
+
+/** One kind of chunks of `parity.json`, fitted, encoded and decoded by FAST's own processor. */
+export interface ParityCase {
+  /** How the chunks were made; see {@link parityChunks}. */
+  readonly kind: "smooth" | "wild" | "positive" | "lattice" | "levels" | "recorded";
+  /** Of {@link parityChunks}. */
+  readonly seed: number;
+  /** H. */
+  readonly horizon: number;
+  /** A. */
+  readonly actionDim: number;
+  /** Factor between coefficients and integers. */
+  readonly scale: number;
+  /** Size that training aimed at. */
+  readonly vocabSize: number;
+  /** Chunks that the tokenizer was fitted on. */
+  readonly fitted: number;
+  /** Chunks that it encoded. */
+  readonly encoded: number;
+  /** What the latter were multiplied by. */
+  readonly factor: number;
+  /** Least integer of the fitted chunks. */
+  readonly minToken: number;
+  /** Tokens learnt. */
+  readonly tokens: number;
+  /** SHA-256 of `tokenizer.json`. */
+  readonly tokenizerSha256: string;
+  /** Base64 of 16-bit numbers, little-endian: of each chunk the number of ids, then the ids. */
+  readonly ids: string;
+  /** Weighted sum of each decoded chunk; null where the processor cannot decode what it encoded. */
+  readonly decoded: readonly (number | null)[];
+}
+
+/** Uniform numbers in [0, 1), 32 bits each: Mulberry32, as `fast_goldens.py` draws them. */
+function parityDraw(seed: number): () => number {
+  let state = seed | 0;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let x = Math.imul(state ^ (state >>> 15), state | 1);
+    x ^= x + Math.imul(x ^ (x >>> 7), x | 61);
+    return ((x ^ (x >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+function parityChunk(kind: ParityCase["kind"], draw: () => number, horizon: number, dim: number) {
+  const chunk = new Float32Array(horizon * dim);
+  for (let a = 0; a < dim; a++) {
+    let value = 1.6 * draw() - 0.8;
+    const slope = draw() < 0.5 ? 0 : 0.1 * (draw() - 0.5);
+    for (let t = 0; t < horizon; t++) {
+      value += slope;
+      const i = t * dim + a;
+      if (kind === "smooth") chunk[i] = value + 0.02 * (draw() - 0.5);
+      else if (kind === "wild") chunk[i] = 2 * draw() - 1;
+      else if (kind === "positive") chunk[i] = 0.5 + 0.5 * draw();
+      else if (kind === "lattice") chunk[i] = Math.floor(129 * draw()) / 64 - 1;
+      else chunk[i] = Math.floor(3 * draw()) - 1;
+    }
+  }
+  return chunk;
+}
+
+/**
+ * The chunks of a case, drawn as `fast_goldens.py` draws them, to the last bit.
+ *
+ * @param golden The case.
+ * @returns Chunks to fit, and chunks to encode in double precision, each `[H, A]`.
+ */
+export function parityChunks(
+  golden: ParityCase,
+): { readonly fitted: Float32Array[]; readonly encoded: Float64Array[] } {
+  const { kind, horizon, actionDim, factor } = golden;
+  const times = (chunk: Float32Array) => Float64Array.from(chunk, (x) => x * factor);
+  if (kind === "recorded") {
+    const chunks = recordedChunks();
+    return {
+      fitted: chunks.slice(0, golden.fitted),
+      encoded: chunks.slice(0, golden.encoded).map(times),
+    };
+  }
+  const draw = parityDraw(golden.seed);
+  const make = () => parityChunk(kind, draw, horizon, actionDim);
+  const fitted = Array.from({ length: golden.fitted }, make);
+  return { fitted, encoded: Array.from({ length: golden.encoded }, () => times(make())) };
+}
+
+/**
+ * Normalised chunks of the simulated robot's demonstrations, which `fast_recorded.ts` wrote.
+ *
+ * @returns Chunks `[16, 14]`.
+ */
+export function recordedChunks(): Float32Array[] {
+  return readFixture<{ float32: string[] }>("recorded.json").float32
+    .map((text) => new Float32Array(Uint8Array.fromBase64(text).buffer));
+}
+
+/**
+ * The ids of a case's chunks.
+ *
+ * @param golden The case.
+ * @returns Ids `[S]` of each encoded chunk.
+ */
+export function parityIds(golden: ParityCase): Uint16Array[] {
+  const flat = new Uint16Array(Uint8Array.fromBase64(golden.ids).buffer);
+  const rows: Uint16Array[] = [];
+  for (let at = 0; at < flat.length; at += 1 + flat[at]) {
+    rows.push(flat.subarray(at + 1, at + 1 + flat[at]));
+  }
+  return rows;
+}

@@ -1,9 +1,14 @@
 """Writes the tokenizer fixtures from the reference libraries.
 
-    pip install tokenizers numpy scipy
-    python scripts/goldens/fast_goldens.py
+    pip install tokenizers==0.23.3 numpy==2.4.6 scipy==1.17.1 transformers==5.23.0
+    python scripts/goldens/fast_goldens.py [--processor processing_action_tokenizer.py]
+
+The processor's source is that of the repository physical-intelligence/fast on Hugging Face. Without
+it parity.json is left as it is, and all else is written.
 
 What the files hold, and who computed it:
+  parity.json                   1,220 chunks of twelve kinds, each kind fitted, encoded and decoded by
+                                the processor itself; the chunks are drawn alike here and in the tests
   <case>/tokenizer.json         a BPE that Hugging Face's `tokenizers` trained on the chunks below
   <case>/processor_config.json  scale and least coefficient, as FAST's processor writes them
   <case>/golden.json            chunks, their ids, texts with their ids, what each token decodes to
@@ -17,8 +22,13 @@ the byte-level characters of all of them are added, which the project's fit does
 absent from the data can be encoded. Where the data has every byte anyway both are the same.
 """
 
+import argparse
+import base64
+import hashlib
+import importlib.util
 import json
 import pathlib
+import tempfile
 
 import numpy as np
 from scipy.fft import dct, idct
@@ -176,7 +186,116 @@ def make_word_level():
     (ROOT / "word_level" / "golden.json").write_text(json.dumps(encoded, indent=1) + "\n")
 
 
+class Draw:
+    """Uniform numbers in [0, 1), 32 bits each (Mulberry32): the same in every language."""
+
+    def __init__(self, seed):
+        self.state = seed & 0xFFFFFFFF
+
+    def __call__(self):
+        self.state = (self.state + 0x6D2B79F5) & 0xFFFFFFFF
+        x = self.state
+        x = ((x ^ (x >> 15)) * (x | 1)) & 0xFFFFFFFF
+        x ^= (x + ((x ^ (x >> 7)) * (x | 61) & 0xFFFFFFFF)) & 0xFFFFFFFF
+        return (x ^ (x >> 14)) / 2**32
+
+
+def draw_chunk(kind, draw, horizon, dim):
+    """One chunk, by plain arithmetic in double precision, rounded to single at the end."""
+    chunk = np.zeros((horizon, dim))
+    for a in range(dim):
+        value = 1.6 * draw() - 0.8
+        slope = 0.0 if draw() < 0.5 else 0.1 * (draw() - 0.5)
+        for t in range(horizon):
+            value += slope
+            if kind == "smooth":
+                chunk[t, a] = value + 0.02 * (draw() - 0.5)
+            elif kind == "wild":
+                chunk[t, a] = 2 * draw() - 1
+            elif kind == "positive":
+                chunk[t, a] = 0.5 + 0.5 * draw()
+            elif kind == "lattice":  # sums are exact, so many coefficients are halves
+                chunk[t, a] = np.floor(129 * draw()) / 64 - 1
+            elif kind == "levels":  # few values, so many pairs are equally frequent
+                chunk[t, a] = np.floor(3 * draw()) - 1
+            else:
+                raise ValueError(kind)
+    return chunk.astype(np.float32)
+
+
+PARITY = [
+    # kind, H, A, scale, vocabulary, chunks to fit, chunks to encode, factor of the latter
+    ("smooth", 16, 14, 10, 1024, 120, 240, 1),
+    ("smooth", 10, 7, 10, 512, 100, 200, 1),
+    ("smooth", 50, 14, 10, 1024, 40, 100, 1),
+    ("smooth", 32, 8, 25, 2048, 80, 150, 1),
+    ("smooth", 16, 14, 100, 3000, 50, 60, 1),
+    ("positive", 1, 14, 10, 200, 80, 60, 1),
+    ("lattice", 16, 14, 10, 700, 50, 100, 1),
+    ("levels", 8, 4, 2, 128, 80, 60, 1),
+    ("wild", 16, 7, 10, 300, 40, 60, 1),
+    ("smooth", 10, 7, 1, 64, 60, 60, 1),
+    ("recorded", 16, 14, 10, 512, 60, 80, 1),
+    ("smooth", 16, 14, 10, 600, 60, 50, 3),  # beyond both ends of what was fitted
+]
+
+
+def make_parity(processor_path):
+    spec = importlib.util.spec_from_file_location("processor", processor_path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    recorded = json.loads((ROOT / "recorded.json").read_text())
+    cases = []
+    for seed, (kind, horizon, dim, scale, vocab, fit_count, count, factor) in enumerate(PARITY):
+        draw = Draw(seed)
+        if kind == "recorded":
+            chunks = [np.frombuffer(base64.b64decode(c), "<f4").reshape(horizon, dim)
+                      for c in recorded["float32"]]
+            fitted, encoded = chunks[:fit_count], chunks[:count]
+        else:
+            fitted = [draw_chunk(kind, draw, horizon, dim) for _ in range(fit_count)]
+            encoded = [draw_chunk(kind, draw, horizon, dim) for _ in range(count)]
+        encoded = [c.astype(np.float64) * factor for c in encoded]
+        processor = module.UniversalActionProcessor.fit(
+            [c.astype(np.float64) for c in fitted], scale=scale, vocab_size=vocab,
+            time_horizon=horizon, action_dim=dim,
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "tokenizer.json"
+            processor.bpe_tokenizer.backend_tokenizer.save(str(path))
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        tokens = [processor(c)[0] for c in encoded]
+        weights = (np.arange(horizon * dim) * 37 % 101) / 101
+        sums = []
+        for ids in tokens:
+            text = processor.bpe_tokenizer.decode(ids)
+            is_whole = len(text) == horizon * dim and "\ufffd" not in text
+            if is_whole:
+                actions = processor.decode([ids], time_horizon=horizon, action_dim=dim)[0]
+            # The processor would return zeros for what it lost in encoding.
+            sums.append(float(actions.flatten() @ weights) if is_whole else None)
+        flat = np.concatenate([[len(ids), *ids] for ids in tokens]).astype("<u2")
+        cases.append({
+            "kind": kind, "seed": seed, "horizon": horizon, "actionDim": dim, "scale": scale,
+            "vocabSize": vocab, "fitted": fit_count, "encoded": count, "factor": factor,
+            "minToken": int(processor.min_token),
+            "tokens": len(processor.bpe_tokenizer.get_vocab()),
+            "tokenizerSha256": digest,
+            "ids": base64.b64encode(flat.tobytes()).decode(),
+            "decoded": sums,
+        })
+        print(f"parity: {kind} {horizon}x{dim}, {cases[-1]['tokens']} tokens from {cases[-1]['minToken']}, "
+              f"{np.mean([len(t) for t in tokens]):.1f} a chunk, {sum(s is None for s in sums)} malformed")
+    lines = ",\n".join(json.dumps(case, separators=(",", ":")) for case in cases)
+    (ROOT / "parity.json").write_text(f"[\n{lines}\n]\n")
+
+
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--processor", help="processing_action_tokenizer.py of physical-intelligence/fast")
+    arguments = parser.parse_args()
+    if arguments.processor:
+        make_parity(arguments.processor)
     for seed, (case, settings) in enumerate(CASES.items()):
         make_case(case, seed, *settings)
     make_numbers()
