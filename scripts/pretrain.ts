@@ -26,13 +26,10 @@ import {
 } from "../common/policy/parameters.ts";
 import { VARIANTS, withDecodePositions } from "../common/policy/variants.ts";
 import { normal, seededRandom } from "../common/random.ts";
+import { DIALECTS } from "../common/tokenizer/dialect.ts";
 import { FastTokenizer } from "../common/tokenizer/fast.ts";
 import { createLanguageTokenizer, saveLanguageFiles } from "../common/tokenizer/language.ts";
-import {
-  computeFieldStats,
-  type NormStats,
-  saveNormStats,
-} from "../common/tokenizer/normalization.ts";
+import { computeFieldStats, saveNormStats, withMode } from "../common/tokenizer/normalization.ts";
 import { buildWordLevelTokenizer } from "../common/tokenizer/word_level.ts";
 import { ALOHA_DIM } from "../common/robot/aloha.ts";
 import { evaluatePolicy } from "../controller/evaluation.ts";
@@ -61,6 +58,7 @@ const COMMAND = {
     "actionDim",
     "horizon",
     "maxTokenLen",
+    "dialect",
     "decodePositions",
     "adaptToPi",
     "maxEpisodeSteps",
@@ -173,14 +171,14 @@ function fitAssets(
   const raw = examples.map((e) =>
     toPolicyActions(e.actions, e.observation.state, actionDim, adaptToPi)
   );
-  const stats: NormStats = {
+  const stats = withMode({
     state: computeFieldStats(
       examples.flatMap((e) => [...toPolicyState(e.observation.state, adaptToPi)]),
       ALOHA_DIM,
       MIN_STATE_RANGE,
     ),
     actions: computeFieldStats(raw.flatMap((a) => [...a]), actionDim, MIN_ACTION_RANGE),
-  };
+  }, DIALECTS[config.dialect].normalization);
   const fast = FastTokenizer.fit(raw.map((a) => normalizeActions(a, stats)), {
     vocabSize: fastVocab,
     horizon,
@@ -204,7 +202,11 @@ async function main(signal: AbortSignal): Promise<void> {
   log.info(`computing on ${backend}`);
 
   const { task, seed, maxEpisodeSteps, actionDim, adaptToPi } = config;
-  const variant = withDecodePositions(VARIANTS[config.variant], config.decodePositions);
+  const variant = withDecodePositions(
+    VARIANTS[config.variant],
+    config.decodePositions,
+    DIALECTS[config.dialect].decodePositions,
+  );
   const { imageSize } = variant.siglip;
   const simulation = {
     task,
@@ -324,6 +326,7 @@ async function save(
         actionDim: config.actionDim,
         horizon: config.horizon,
         maxTokenLen: config.maxTokenLen,
+        dialect: config.dialect,
         decodePositions: policy.shape.variant.decodePositions,
         adaptToPi: config.adaptToPi,
       },
