@@ -180,8 +180,9 @@ export function checkTensors(
   const lines = describeDifferences(differences);
   if (lines.length === 0) return;
   const count = new Set(Object.values(differences).flat().map(({ name }) => name)).size;
+  const tensors = count === 1 ? "1 tensor does" : `${count} tensors do`;
   throw new CheckpointError(
-    [`Cannot use ${what}: ${count} tensors do not fit the ${wanted.length} that it has.`, ...lines]
+    [`Cannot use ${what}: ${tensors} not fit the ${wanted.length} that it has.`, ...lines]
       .join("\n"),
   );
 }

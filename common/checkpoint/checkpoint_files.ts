@@ -70,6 +70,20 @@ export async function assetsFolder(path: string): Promise<string | undefined> {
 }
 
 /**
+ * Read the assets of a checkpoint, even if its weights are damaged.
+ *
+ * @param path A checkpoint's file or folder.
+ * @returns Files by their path below `assets/`.
+ * @throws {CheckpointError} When one is far too large.
+ */
+export async function readAssets(path: string): Promise<ReadonlyMap<string, Uint8Array>> {
+  const assets = new Map<string, Uint8Array>();
+  const folder = await assetsFolder(path);
+  if (folder !== undefined) await collect(folder, "", MAX_DEPTH, assets);
+  return assets;
+}
+
+/**
  * Read what lies beside the weights.
  *
  * @param path A checkpoint's file or folder.
@@ -77,8 +91,8 @@ export async function assetsFolder(path: string): Promise<string | undefined> {
  */
 export async function readCheckpointFiles(path: string): Promise<CheckpointFiles> {
   const hasMetadata = await exists(join(path, "metadata.json"));
-  const assets = new Map<string, Uint8Array>();
-  const folder = await assetsFolder(path);
-  if (folder !== undefined) await collect(folder, "", MAX_DEPTH, assets);
-  return { metadata: hasMetadata ? await inspectCheckpoint(path) : undefined, assets };
+  return {
+    metadata: hasMetadata ? await inspectCheckpoint(path) : undefined,
+    assets: await readAssets(path),
+  };
 }

@@ -22,6 +22,12 @@ export const FORMAT_VERSION = 1;
 /** What a checkpoint holds: a cloned actor alone, or an actor with its critic. */
 export type CheckpointKind = "imitation" | "actor_critic";
 
+/** How the run that a checkpoint comes from began: with the weights it was given, or random ones. */
+export const INITIALIZATIONS = ["checkpoint", "random"] as const;
+
+/** One of {@link INITIALIZATIONS}. */
+export type Initialization = (typeof INITIALIZATIONS)[number];
+
 /** A value that JSON can hold. */
 export type Json = string | number | boolean | null | readonly Json[] | {
   readonly [key: string]: Json;
@@ -94,6 +100,8 @@ export interface CheckpointInfo {
   readonly createdAt: string;
   /** Command that made it. */
   readonly command: string;
+  /** How its run began; absent in checkpoints that are older than this field. */
+  readonly initialization?: Initialization;
   /** Sentences to show to whoever loads it. */
   readonly notes: readonly string[];
 }
@@ -161,6 +169,7 @@ const metadataSchema: z.ZodType<CheckpointMetadata> = z.strictObject({
   tendonVersion: z.string(),
   createdAt: z.iso.datetime(),
   command: z.string(),
+  initialization: z.enum(INITIALIZATIONS).optional(),
   notes: z.array(z.string()),
   files,
 });

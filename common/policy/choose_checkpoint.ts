@@ -9,6 +9,7 @@ import { CheckpointError } from "../checkpoint/errors.ts";
 import { latestCheckpoint } from "../checkpoint/latest.ts";
 import type { CheckpointMetadata } from "../checkpoint/metadata.ts";
 import type { Config } from "../config/config.ts";
+import { describeCheckpoint, isLoraOf } from "./load_description.ts";
 
 /** What was chosen. */
 export interface CheckpointChoice {
@@ -77,7 +78,7 @@ async function check(
   notes: readonly string[],
   config: Pick<Config, ModelField> & DialectChoice,
 ): Promise<CheckpointChoice> {
-  const metadata = await inspectCheckpoint(path);
+  const metadata = await describeCheckpoint(path, config);
   const found = differences(metadata, config);
   if (found.length > 0) {
     throw new CheckpointError(
@@ -95,7 +96,10 @@ function differences(
 ): string[] {
   const { dialect: spoken = "openpi" } = model;
   const { dialect: wanted = spoken } = config;
-  const found = MODEL_FIELDS.filter((field) => model[field] !== config[field])
+  const found = MODEL_FIELDS
+    .filter((field) => model[field] !== config[field])
+    // Adapters that a checkpoint lacks are drawn when it is loaded.
+    .filter((field) => field !== "variant" || !isLoraOf(config.variant, model.variant))
     .map((field) => `${field} is ${model[field]}, the configuration says ${config[field]}`);
   // A checkpoint that does not say leaves it to the configuration.
   const { adaptToPi = config.adaptToPi } = model;

@@ -3,27 +3,21 @@
  * @module
  */
 
-import { join } from "node:path";
-import { type Checkpoint, readCheckpoint } from "../checkpoint/checkpoint.ts";
+import type { Checkpoint } from "../checkpoint/checkpoint.ts";
+import { readAssets } from "../checkpoint/checkpoint_files.ts";
+import type { Initialization } from "../checkpoint/metadata.ts";
 import type { DecodePositions } from "../config/config.ts";
 import { DIALECTS } from "../tokenizer/dialect.ts";
-import { FastTokenizer } from "../tokenizer/fast.ts";
-import { loadLanguageTokenizer } from "../tokenizer/language.ts";
-import { loadNormStats, normStatsFingerprint } from "../tokenizer/normalization.ts";
+import { normStatsFingerprint } from "../tokenizer/normalization.ts";
 import type { HostTensor } from "../types.ts";
-import { ActorCritic, type PolicyAssets, type PolicyShape } from "./actor_critic.ts";
+import { ActorCritic, type PolicyShape } from "./actor_critic.ts";
+import { loadAssets } from "./load_assets.ts";
+import type { WantedModel } from "./load_description.ts";
+import { readWeightsOf } from "./load_weights.ts";
 import { backboneSpecs, drawParameters, ParameterStore, valueHeadSpecs } from "./parameters.ts";
 import { VARIANTS, withDecodePositions } from "./variants.ts";
 
-/** Paths of the policy's assets below `assets/` of a checkpoint. */
-export const ASSET_PATHS = {
-  /** FAST's processor. */
-  fast: "fast",
-  /** The language tokenizer. */
-  language: "language",
-  /** openpi's normalisation statistics. */
-  stats: "aloha/norm_stats.json",
-} as const;
+export { ASSET_PATHS, loadAssets } from "./load_assets.ts";
 
 /** How the critic is made when the checkpoint has none. */
 export interface CriticOptions {
@@ -51,30 +45,53 @@ export interface LoadedPolicy {
   readonly checkpoint: Checkpoint;
   /** Sentences for people, such as that a value head was added. */
   readonly notes: readonly string[];
+  /** Whether its weights are the checkpoint's, or random because that could not be loaded. */
+  readonly initialization: Initialization;
 }
 
 const byName = (tensors: Iterable<HostTensor>) => new Map([...tensors].map((t) => [t.name, t]));
-
-/** Read the assets of a checkpoint. */
-export async function loadAssets(dir: string): Promise<PolicyAssets> {
-  const assets = join(dir, "assets");
-  return {
-    fast: await FastTokenizer.load(join(assets, ASSET_PATHS.fast)),
-    language: await loadLanguageTokenizer(join(assets, ASSET_PATHS.language)),
-    stats: await loadNormStats(join(assets, ASSET_PATHS.stats)),
-  };
-}
 
 /**
  * Load a policy. An imitation checkpoint gets a fresh value head and a note that says so; an
  * actor-critic one brings its own, whose shape then wins over `critic`.
  *
- * @param dir Folder of the checkpoint.
- * @param critic How to make the critic if there is none.
+ * @param dir Folder of the checkpoint, of any origin.
+ * @param critic How to make the critic if there is none, and the model where the checkpoint does not
+ *   say: one from elsewhere has no metadata.
  * @throws CheckpointError or RangeError, one sentence, if anything is missing or does not fit.
  */
-export async function loadPolicy(dir: string, critic: CriticOptions): Promise<LoadedPolicy> {
-  const checkpoint = await readCheckpoint(dir);
+export async function loadPolicy(
+  dir: string,
+  critic: CriticOptions & WantedModel,
+): Promise<LoadedPolicy> {
+  const { checkpoint, notes } = await readWeightsOf(dir, critic, critic.normal);
+  const policy = await buildPolicy(dir, checkpoint, critic);
+  const { valueHeadHiddenDim, valueInput } = policy.shape;
+  return {
+    policy,
+    checkpoint,
+    notes: checkpoint.valueHead !== undefined ? notes : [
+      ...notes,
+      `${dir} is an imitation checkpoint without a critic: added a fresh value head ` +
+      `(hidden ${valueHeadHiddenDim}, reads the ${valueInput})`,
+    ],
+    initialization: "checkpoint",
+  };
+}
+
+/**
+ * Put a policy together from weights that fit and the assets beside them.
+ *
+ * @param dir Folder of the assets.
+ * @param checkpoint The weights; a critic is drawn if there is none.
+ * @param critic How to make the critic if there is none.
+ * @throws CheckpointError or RangeError, one sentence, if an asset is missing or does not fit.
+ */
+export async function buildPolicy(
+  dir: string,
+  checkpoint: Checkpoint,
+  critic: CriticOptions,
+): Promise<ActorCritic> {
   const { model } = checkpoint.metadata;
   const { dialect = "openpi" } = model;
   const variant = withDecodePositions(
@@ -108,11 +125,7 @@ export async function loadPolicy(dir: string, critic: CriticOptions): Promise<Lo
   owned.defer(() => valueHead.dispose());
   const policy = new ActorCritic(shape, assets, backbone, valueHead);
   owned.move();
-  const notes = hasCritic ? [] : [
-    `${dir} is an imitation checkpoint without a critic: added a fresh value head ` +
-    `(hidden ${shape.valueHeadHiddenDim}, reads the ${shape.valueInput})`,
-  ];
-  return { policy, checkpoint, notes };
+  return policy;
 }
 
 /**
@@ -184,5 +197,5 @@ export function assignWeights({ network }: ActorCritic, weights: readonly HostTe
 
 /** Every file below `assets/` of a checkpoint, to be carried into the next one. */
 export async function readAssetFiles(dir: string): Promise<ReadonlyMap<string, Uint8Array>> {
-  return (await readCheckpoint(dir, { withOptimizer: false })).assets;
+  return await readAssets(dir);
 }

@@ -1,0 +1,170 @@
+/**
+ * Reads the weights of a checkpoint of any origin, once all of them are known to fit.
+ * @module
+ */
+
+import { checkTensors } from "../checkpoint/check_tensors.ts";
+import { type Checkpoint, readCheckpoint } from "../checkpoint/checkpoint.ts";
+import { readMapped } from "../checkpoint/names/mapped_tensor.ts";
+import { adapterNotes, isAdapter } from "../checkpoint/names/plan.ts";
+import { planValueHead } from "../checkpoint/names/stacked.ts";
+import { checkTied } from "../checkpoint/names/tied.ts";
+import { openTensorSource } from "../checkpoint/open_source.ts";
+import { planBackbone, recognise } from "../checkpoint/recognise.ts";
+import type { TensorSource } from "../checkpoint/tensor_source.ts";
+import type { HostTensor } from "../types.ts";
+import { foreignMetadata, hasMetadata, isLoraOf, type WantedModel } from "./load_description.ts";
+import { backboneSpecs, drawParameters, type ParameterSpec, valueHeadSpecs } from "./parameters.ts";
+import { VARIANTS } from "./variants.ts";
+
+const shapesOf = (specs: readonly ParameterSpec[], prefix = "") =>
+  specs.map(({ path, shape }) => ({ name: prefix + path, shape }));
+
+/** Weights that fit, and what had to be done for it. */
+export interface ReadWeights {
+  /** The weights, complete. */
+  readonly checkpoint: Checkpoint;
+  /** Sentences for people. */
+  readonly notes: readonly string[];
+}
+
+function drawAdapters(
+  specs: readonly ParameterSpec[],
+  missing: readonly string[],
+  normal: () => number,
+): HostTensor[] {
+  const names = new Set(missing);
+  return [...drawParameters(specs.filter(({ path }) => names.has(path)), normal).values()];
+}
+
+async function readTendon(
+  dir: string,
+  wanted: WantedModel,
+  normal: () => number,
+): Promise<ReadWeights> {
+  const read = await readCheckpoint(dir);
+  const { model } = read.metadata;
+  const variant = wanted.variant !== undefined && isLoraOf(wanted.variant, model.variant)
+    ? wanted.variant
+    : model.variant;
+  const specs = backboneSpecs(VARIANTS[variant]);
+  const there = new Set(read.actorBackbone.map(({ name }) => name));
+  const missing = specs.map(({ path }) => path).filter((path) =>
+    isAdapter(path) && !there.has(path)
+  );
+  const { valueHead } = read;
+  const headSpecs = valueHead === undefined ? [] : valueHeadSpecs(
+    VARIANTS[variant].gemma.width,
+    model.valueHeadHiddenDim ?? valueHead.find(({ name }) => name === "out/kernel")?.shape[0] ?? 0,
+  );
+  const stored = (prefix: string, tensors: readonly HostTensor[]) =>
+    tensors.map(({ name, shape }) => ({ name: prefix + name, shape, dtype: "F32" }));
+  checkTensors(
+    [
+      ...shapesOf(specs, "actor_backbone/").filter(({ name }) =>
+        !missing.includes(name.slice("actor_backbone/".length))
+      ),
+      ...shapesOf(headSpecs, "value_head/"),
+    ],
+    [...stored("actor_backbone/", read.actorBackbone), ...stored("value_head/", valueHead ?? [])],
+    `checkpoint ${dir} as ${variant}`,
+  );
+  const actorBackbone = [...read.actorBackbone, ...drawAdapters(specs, missing, normal)];
+  const metadata = { ...read.metadata, model: { ...model, variant } };
+  return { checkpoint: { ...read, actorBackbone, metadata }, notes: adapterNotes(missing) };
+}
+
+async function readForeign(
+  source: TensorSource,
+  wanted: WantedModel,
+  normal: () => number,
+): Promise<ReadWeights> {
+  const recognition = recognise(source);
+  const metadata = foreignMetadata(source.path, recognition, wanted);
+  const { variant } = metadata.model;
+  const specs = backboneSpecs(VARIANTS[variant]);
+  const plan = planBackbone(source, VARIANTS[variant], shapesOf(specs));
+  const head = planValueHead(source.tensors);
+  const hidden = head.find(({ name }) => name === "out/kernel")?.shape[0] ?? 0;
+  const wantedHead = head.length === 0
+    ? []
+    : shapesOf(valueHeadSpecs(VARIANTS[variant].gemma.width, hidden), "value_head/");
+  checkTensors(
+    [...plan.wanted, ...wantedHead],
+    [
+      ...plan.found,
+      ...head.map(({ name, shape }) => ({ name: `value_head/${name}`, shape, dtype: "F32" })),
+    ],
+    `checkpoint ${source.path} as ${variant}`,
+    source.skipped,
+  );
+  await checkTied(source, plan);
+  const actorBackbone: HostTensor[] = [];
+  for (const mapped of plan.mapped) actorBackbone.push(await readMapped(source, mapped));
+  const valueHead: HostTensor[] = [];
+  for (const mapped of head) valueHead.push(await readMapped(source, mapped));
+  const { origin, format } = recognition;
+  return {
+    checkpoint: {
+      metadata: head.length === 0
+        ? metadata
+        : { ...metadata, model: { ...metadata.model, valueHeadHiddenDim: hidden } },
+      actorBackbone: [...actorBackbone, ...drawAdapters(specs, plan.missingAdapters, normal)],
+      valueHead: head.length === 0 ? undefined : valueHead,
+      optimizer: undefined,
+      assets: new Map(),
+    },
+    notes: [
+      `${source.path} is a checkpoint of ${origin} (${format})`,
+      ...recognition.notes,
+      ...plan.notes,
+      ...(origin === "lerobot" && metadata.model.dialect !== "lerobot"
+        ? ["LeRobot trains with other prompts than openpi: its checkpoints want --dialect lerobot"]
+        : []),
+    ],
+  };
+}
+
+/**
+ * Read a checkpoint of any origin. Every tensor's shape and number format is checked first; adapters
+ * that the wanted variant has and the checkpoint lacks are drawn.
+ *
+ * @param dir Its folder or file.
+ * @param wanted The model to take where the checkpoint does not say; its variant may be the
+ *   checkpoint's with adapters.
+ * @param normal Standard normal numbers for adapters.
+ * @throws {CheckpointError} When it cannot be read, or with everything that does not fit.
+ */
+export async function readWeightsOf(
+  dir: string,
+  wanted: WantedModel,
+  normal: () => number,
+): Promise<ReadWeights> {
+  if (await hasMetadata(dir)) return await readTendon(dir, wanted, normal);
+  using source = await openTensorSource(dir);
+  return await readForeign(source, wanted, normal);
+}
+
+/**
+ * Random weights in the place of a checkpoint that cannot be loaded.
+ *
+ * @param dir The checkpoint.
+ * @param wanted The whole model.
+ * @param normal Standard normal numbers.
+ * @throws {CheckpointError} When the model is not given.
+ */
+export function randomCheckpoint(
+  dir: string,
+  wanted: WantedModel,
+  normal: () => number,
+): Checkpoint {
+  const metadata = foreignMetadata(dir, { kind: "imitation", notes: [] }, wanted);
+  const specs = backboneSpecs(VARIANTS[metadata.model.variant]);
+  return {
+    metadata: { ...metadata, initialization: "random" },
+    actorBackbone: [...drawParameters(specs, normal).values()],
+    valueHead: undefined,
+    optimizer: undefined,
+    assets: new Map(),
+  };
+}
