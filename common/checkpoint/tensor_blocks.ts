@@ -88,7 +88,11 @@ export interface StridedValues {
  * @param target Where to.
  * @param shape Extent of the box.
  */
-export function copyBox(source: StridedValues, target: StridedValues, shape: readonly number[]) {
+export function copyBox(
+  source: StridedValues,
+  target: StridedValues,
+  shape: readonly number[],
+): void {
   if (shape.includes(0)) return;
   const last = shape.length - 1;
   const copy = (axis: number, from: number, to: number) => {

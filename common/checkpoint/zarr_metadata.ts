@@ -8,17 +8,12 @@
  * @module
  */
 
-import type { CodecMetadata } from "zarrita";
 import { z } from "zod";
 import { BYTES_PER_NUMBER } from "./dtype.ts";
-import type { Compression } from "./bounded_inflate.ts";
 import { CheckpointError } from "./errors.ts";
 import { elementCount } from "./safetensors_header.ts";
 import type { StoredDtype } from "./tensor_source.ts";
-import { type ByteCodec, registeredName } from "./zarr_codecs.ts";
-
-/** Zarr itself and NumPy stop at 32 axes. */
-const MAX_RANK = 32;
+import { arrayLayout, type Codec, type Layout, MAX_RANK, shardedLayout } from "./zarr_layout.ts";
 
 /** Sharding and Blosc are decoded in one piece, which must fit a buffer. */
 const MAX_PIECE_BYTES = 2 ** 31;
@@ -27,26 +22,17 @@ const MAX_PIECE_BYTES = 2 ** 31;
 const MAX_CHUNKS = 1_000_000;
 
 /** An array that can be read. */
-export interface ZarrArray {
+export interface ZarrArray extends Layout {
   /** Its shape. */
   readonly shape: readonly number[];
   /** Shape of what lies under one key: a chunk or, with sharding, a shard. */
   readonly chunkShape: readonly number[];
-  /** Shape of what is decoded at once: `chunkShape`, or the chunks inside of a shard. */
-  readonly pieceShape: readonly number[];
   /** Number format. */
   readonly dtype: StoredDtype;
   /** Value of chunks that are not stored. */
   readonly fill: number;
-  /** Codecs under the names of our registry entries. */
-  readonly codecs: readonly CodecMetadata[];
   /** How keys of chunks are made. */
   readonly keyEncoding: { readonly name: "default" | "v2"; readonly separator: "." | "/" };
-  /**
-   * How a chunk is compressed when it is nothing but row-major little-endian numbers, so that it
-   * need not be decoded in one piece; undefined when it is more complicated.
-   */
-  readonly streaming: Compression | "none" | undefined;
 }
 
 /** What metadata may describe. */
@@ -59,11 +45,6 @@ const extent = z.int().min(0);
 const shapeSchema = z.array(extent).max(MAX_RANK);
 const chunkSchema = z.array(z.int().min(1)).max(MAX_RANK);
 const fillSchema = z.union([z.number(), z.string(), z.boolean(), z.null()]).default(null);
-const codecSchema = z.union([
-  z.object({ name: z.string(), configuration: z.record(z.string(), z.unknown()).optional() }),
-  z.string().transform((name) => ({ name, configuration: undefined })),
-]);
-
 const v2Schema = z.object({
   zarr_format: z.literal(2),
   shape: shapeSchema,
@@ -89,18 +70,9 @@ const v3Schema = z.object({
     name: z.enum(["default", "v2"]),
     configuration: z.object({ separator: z.enum([".", "/"]).optional() }).default({}),
   }),
-  codecs: z.array(codecSchema),
+  codecs: z.unknown(),
   fill_value: z.unknown(),
 });
-
-const shardingSchema = z.object({
-  chunk_shape: chunkSchema,
-  codecs: z.array(codecSchema),
-  index_codecs: z.array(codecSchema),
-  index_location: z.literal("end").default("end"),
-});
-
-type Codec = z.infer<typeof codecSchema>;
 
 const V2_DTYPES: Readonly<Record<string, StoredDtype>> = {
   "<f4": "F32",
@@ -115,13 +87,6 @@ const V3_DTYPES: Readonly<Record<string, StoredDtype>> = {
   float32: "F32",
   float16: "F16",
   bfloat16: "BF16",
-};
-
-const COMPRESSIONS: Readonly<Record<string, ByteCodec>> = {
-  zstd: "zstd",
-  gzip: "gzip",
-  zlib: "zlib",
-  blosc: "blosc",
 };
 
 function parseFill(value: unknown, dtype: StoredDtype): number | undefined {
@@ -139,91 +104,6 @@ function parseFill(value: unknown, dtype: StoredDtype): number | undefined {
   const bits = Number(parsed.data);
   if (dtype === "F16") return new Float16Array(Uint16Array.of(bits).buffer)[0];
   return new Float32Array(Uint32Array.of(dtype === "F32" ? bits : bits << 16).buffer)[0];
-}
-
-/** Translate codecs behind `bytes`; undefined with the first name that is not known. */
-function byteCodecs(codecs: readonly Codec[]): CodecMetadata[] | string {
-  const translated: CodecMetadata[] = [];
-  let compressors = 0;
-  for (const { name, configuration = {} } of codecs) {
-    const codec = name === "crc32c" ? name : COMPRESSIONS[name];
-    if (codec === undefined || !Object.hasOwn({ ...COMPRESSIONS, crc32c: 1 }, name)) return name;
-    if (codec !== "crc32c" && ++compressors > 1) return `a second ${name}`;
-    translated.push({ name: registeredName(codec), configuration });
-  }
-  return translated;
-}
-
-/** Translate the codecs of an array without sharding; a text names what is not known. */
-function arrayCodecs(codecs: readonly Codec[], rank: number): CodecMetadata[] | string {
-  const rest = [...codecs];
-  const translated: CodecMetadata[] = [];
-  if (rest[0]?.name === "transpose") {
-    const order = rest.shift()?.configuration?.order;
-    const axes = Array.isArray(order) ? order : [];
-    if (axes.length !== rank || new Set(axes).size !== rank) return "transpose without an order";
-    if (!axes.every((axis) => Number.isInteger(axis) && axis >= 0 && axis < rank)) {
-      return "transpose with an impossible order";
-    }
-    translated.push({ name: "transpose", configuration: { order: axes } });
-  }
-  const bytes = rest.shift();
-  if (bytes?.name !== "bytes") return bytes?.name ?? "no bytes codec";
-  const endian = bytes.configuration?.endian ?? "little";
-  if (endian !== "little" && endian !== "big") return `bytes with endian ${JSON.stringify(endian)}`;
-  translated.push({ name: "bytes", configuration: { endian } });
-  const behind = byteCodecs(rest);
-  return typeof behind === "string" ? behind : [...translated, ...behind];
-}
-
-/** Whether chunks are row-major and little-endian with one compression at most. */
-function streamingCompression(codecs: readonly CodecMetadata[]): ZarrArray["streaming"] {
-  const [bytes, compression, ...more] = codecs;
-  if (bytes?.name !== "bytes" || bytes.configuration.endian !== "little" || more.length > 0) {
-    return undefined;
-  }
-  if (compression === undefined) return "none";
-  return (["zstd", "gzip", "zlib"] as const).find((name) =>
-    registeredName(name) === compression.name
-  );
-}
-
-interface Layout {
-  readonly codecs: readonly CodecMetadata[];
-  readonly pieceShape: readonly number[];
-}
-
-function v3Layout(
-  codecs: readonly Codec[],
-  chunkShape: readonly number[],
-): Layout | string {
-  const rank = chunkShape.length;
-  if (codecs[0]?.name !== "sharding_indexed") {
-    const translated = arrayCodecs(codecs, rank);
-    return typeof translated === "string"
-      ? translated
-      : { codecs: translated, pieceShape: chunkShape };
-  }
-  const sharding = shardingSchema.safeParse(codecs[0].configuration);
-  if (!sharding.success || codecs.length > 1) return "sharding_indexed with other options";
-  const { chunk_shape: pieceShape } = sharding.data;
-  if (pieceShape.length !== rank || chunkShape.some((size, i) => size % pieceShape[i] !== 0)) {
-    return `sharding_indexed with chunks [${pieceShape.join(", ")}]`;
-  }
-  const inner = arrayCodecs(sharding.data.codecs, rank);
-  if (typeof inner === "string") return inner;
-  const index = arrayCodecs(sharding.data.index_codecs, rank + 1);
-  if (typeof index === "string") return index;
-  if (index.some(({ name }) => name !== "bytes" && name !== registeredName("crc32c"))) {
-    return "sharding_indexed with a compressed index";
-  }
-  return {
-    codecs: [{
-      name: "sharding_indexed",
-      configuration: { chunk_shape: pieceShape, codecs: inner, index_codecs: index },
-    }],
-    pieceShape,
-  };
 }
 
 /** Everything after the version's own syntax. */
@@ -249,16 +129,15 @@ function check(description: Description, refuse: (reason: string) => CheckpointE
   if (typeof layout === "string") throw refuse(`its codec is ${layout}, which is not read`);
   const fill = parseFill(fillValue, dtype);
   if (fill === undefined) throw refuse(`its fill_value is ${JSON.stringify(fillValue)}`);
-  const streaming = streamingCompression(layout.codecs);
   const pieceBytes = elementCount(layout.pieceShape) * BYTES_PER_NUMBER[dtype];
   const shardPieces = elementCount(chunkShape) / elementCount(layout.pieceShape);
   if (
     !Number.isSafeInteger(elementCount(chunkShape)) || shardPieces > MAX_CHUNKS ||
-    (streaming === undefined && pieceBytes > MAX_PIECE_BYTES)
+    (layout.streaming === undefined && pieceBytes > MAX_PIECE_BYTES)
   ) {
     throw refuse(`its chunks of [${chunkShape.join(", ")}] are too large to be decoded`);
   }
-  return { shape, chunkShape, dtype, fill, streaming, keyEncoding, ...layout };
+  return { shape, chunkShape, dtype, fill, keyEncoding, ...layout };
 }
 
 function parseV2(json: unknown, refuse: (reason: string) => CheckpointError): ParsedArray {
@@ -280,15 +159,12 @@ function parseV2(json: unknown, refuse: (reason: string) => CheckpointError): Pa
     codecs.unshift({ name: "transpose", configuration: { order: reversed } });
   }
   if (id !== undefined) codecs.push({ name: id, configuration });
-  const translated = arrayCodecs(codecs, shape.length);
   const array = check({
     shape,
     chunkShape: chunks,
     dtype: stored,
     fillValue: parsed.data.fill_value,
-    layout: typeof translated === "string"
-      ? translated
-      : { codecs: translated, pieceShape: chunks },
+    layout: arrayLayout(codecs, chunks),
     keyEncoding: { name: "v2", separator: parsed.data.dimension_separator },
   }, refuse);
   return { kind: "array", array };
@@ -309,7 +185,7 @@ function parseV3(json: unknown, refuse: (reason: string) => CheckpointError): Pa
     chunkShape,
     dtype: stored,
     fillValue: parsed.data.fill_value,
-    layout: v3Layout(codecs, chunkShape),
+    layout: shardedLayout(codecs, chunkShape),
     keyEncoding: { name, separator: configuration.separator ?? (name === "v2" ? "." : "/") },
   }, refuse);
   return { kind: "array", array };
@@ -358,7 +234,7 @@ export function parseZarrMetadata(bytes: Uint8Array, version: 2 | 3, place: stri
 export function chunkKey(
   { keyEncoding: { name, separator } }: ZarrArray,
   position: readonly number[],
-) {
+): string {
   if (name === "default") return ["c", ...position].join(separator);
   return position.join(separator) || "0";
 }

@@ -20,6 +20,8 @@ export class ByteReader {
   #position = 0;
 
   /**
+   * Begin at the first byte.
+   *
    * @param bytes What to read.
    * @param place Where they come from, for errors.
    */
@@ -110,7 +112,11 @@ export class ByteReader {
     return Array.from({ length: count }, () => this.varint());
   }
 
-  /** @throws {CheckpointError} When bytes are left. */
+  /**
+   * Check that everything has been read.
+   *
+   * @throws {CheckpointError} When bytes are left.
+   */
   end(): void {
     if (this.remaining > 0) throw this.damaged(`${this.remaining} bytes are left over in its body`);
   }
