@@ -80,3 +80,33 @@ Deno.test("decodeMask() shows a token what the whole mask shows it", () => {
     }
   }
 });
+
+Deno.test("a hidden camera is seen by nobody, and takes up positions in training alone", () => {
+  const cameraMasks = [[true, true], [true, false]]; // two cameras of two tokens each
+  const hidden = layOut(4, { ...ids, cameraMasks }, 2);
+  const { data, rows } = prefixLmMask(hidden);
+  assert.equal(rows, 2);
+  for (let row = 0; row < 2; row++) {
+    for (let key = 0; key < 4; key++) {
+      const expected = cameraMasks[row][key >> 1] ? 0 : Math.fround(MASKED_LOGIT);
+      for (let query = 0; query < 11; query++) {
+        assert.equal(data[(row * 11 + query) * 11 + key], expected, `${row}: ${query} → ${key}`);
+      }
+      assert.equal(decodeMask(hidden, 9, 12)[row * 12 + key], expected);
+    }
+  }
+  const last = (convention: Parameters<typeof positionIds>[1], row: number) =>
+    positionIds(hidden, convention)[row * 11 + 10];
+  assert.deepEqual([last("natural", 0), last("natural", 1)], [10, 6]);
+  assert.deepEqual([last("openpi", 0), last("openpi", 1)], [11, 7]);
+  assert.deepEqual([last("training", 0), last("training", 1)], [10, 8]);
+});
+
+Deno.test("layOut() refuses camera masks of another number of rows", () => {
+  assert.throws(() => layOut(4, { ...ids, cameraMasks: [[true, true]] }, 0), {
+    name: "RangeError",
+    message:
+      "Cannot lay out the batch: it has 2 prompts and 1 rows of camera masks; give one row " +
+      "a prompt",
+  });
+});
