@@ -4,7 +4,7 @@
  * @module
  */
 
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { CheckpointError } from "./errors.ts";
 import { fileError, fileSize, readRange } from "./file_ranges.ts";
 import { openNpz } from "./npz_source.ts";
@@ -33,6 +33,9 @@ const OTHER_FOLDERS = ["train_state", "opt_state", "assets"];
 
 /** Levels of folders that are searched below the one that was named. */
 const MAX_DEPTH = 2;
+
+/** Folders that are looked into for arrays: a checkpoint has one soon, a whole disk has none. */
+const MAX_NESTED_FOLDERS = 1000;
 
 /** How Orbax names a checkpoint that it has not finished. */
 const UNFINISHED = /\.orbax-checkpoint-tmp(-\d+)?\/*$/;
@@ -64,6 +67,7 @@ async function list(dir: string): Promise<Listing> {
   return { files, folders: folders.sort() };
 }
 
+/** Whether there is a zarr array in one of these folders. */
 async function hasArray(dir: string, folders: readonly string[]): Promise<boolean> {
   for (const folder of folders) {
     const { files } = await list(join(dir, folder));
@@ -110,12 +114,30 @@ async function search(dir: string, depth: number): Promise<Map<string, Opener>> 
   return found;
 }
 
+/** Early Orbax made a folder of every part of a name. Only where nothing else is found. */
+async function nestedArrays(dir: string): Promise<Opener | undefined> {
+  const { folders } = await list(dir);
+  const params = PARAMS_FOLDERS.find((name) => folders.includes(name));
+  const root = params === undefined ? dir : join(dir, params);
+  const open = [root];
+  for (let visited = 0; visited < MAX_NESTED_FOLDERS; visited++) {
+    const folder = open.pop();
+    if (folder === undefined) return undefined;
+    const below = (await list(folder)).folders.filter((name) => !OTHER_FOLDERS.includes(name));
+    if (await hasArray(folder, below)) return () => openOrbaxZarr(root);
+    open.push(...below.map((name) => join(folder, name)));
+  }
+  return undefined;
+}
+
 async function openFolder(dir: string): Promise<TensorSource> {
   if (UNFINISHED.test(dir)) {
     throw new CheckpointError(`Cannot read ${dir}: saving this checkpoint did not finish.`);
   }
   const found = [...await search(dir, MAX_DEPTH)];
   if (found.length === 0) {
+    const nested = await nestedArrays(dir);
+    if (nested !== undefined) return await nested();
     throw new CheckpointError(`Cannot read ${dir}: it holds no checkpoint; expected ${EXPECTED}.`);
   }
   if (found.length > 1) {
@@ -129,6 +151,7 @@ async function openFolder(dir: string): Promise<TensorSource> {
 
 async function openFile(path: string): Promise<TensorSource> {
   if (path.endsWith(INDEX_SUFFIX)) return await openShardedSafetensors(path);
+  if (basename(path) === MANIFEST_FILE) return await openOrbaxOcdbt(dirname(path));
   const head = await readRange(path, 0, Math.min(BRACE_OFFSET + 1, await fileSize(path)));
   if (path.endsWith(".npz") || ZIP_MAGIC.every((byte, i) => head[i] === byte)) {
     return await openNpz(path);
@@ -144,7 +167,8 @@ async function openFile(path: string): Promise<TensorSource> {
  *
  * Read are Orbax checkpoints with and without OCDBT (as openpi writes them and as it releases
  * them), safetensors files with or without shards (LeRobot's, and Tendon's own `step_N` folders),
- * and NumPy's `.npz` (PaliGemma's). Nothing of the values is read until they are asked for.
+ * and NumPy's `.npz` (PaliGemma's). Nothing of the values is read until they are asked for. Several
+ * tensors may be read at the same time, and several workers may open the same checkpoint.
  *
  * @param path A file, the folder of a checkpoint, or a folder with one checkpoint up to two levels
  *   below; in an openpi step folder its `params`.
