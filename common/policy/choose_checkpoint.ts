@@ -32,7 +32,7 @@ export const SHIPPED_CHECKPOINTS: readonly string[] = ["reach", "reach_debug"].m
 export type ModelField = "variant" | "actionDim" | "horizon" | "maxTokenLen";
 
 /** The conventions that the policy shall speak; any that the checkpoint has if absent. */
-type DialectChoice = Partial<Pick<Config, "dialect" | "adaptToPi">>;
+export type DialectChoice = Partial<Pick<Config, "dialect" | "adaptToPi">>;
 
 const MODEL_FIELDS: readonly ModelField[] = ["variant", "actionDim", "horizon", "maxTokenLen"];
 

@@ -260,14 +260,23 @@ const alohaItems = (["plain", "adapted"] as const).flatMap((name): FidelityItem[
   ];
 });
 
-interface TokenCase {
+/** What openpi's FASTTokenizer makes of one prompt, state and chunk. */
+export interface TokenCase {
+  /** Its bound on the sequence: shorter ones are padded, longer ones cut off. */
   readonly maxLen: number;
+  /** The task in words. */
   readonly prompt: string;
+  /** Normalised. */
   readonly state: readonly number[];
+  /** FAST ids; null for a prompt alone. */
   readonly fastTokens: readonly number[] | null;
+  /** `[maxLen]` ids of the language vocabulary. */
   readonly tokens: readonly number[];
+  /** `[maxLen]` 1 for a token, 0 for padding. */
   readonly mask: string;
+  /** `[maxLen]` 1 for a token that is seen causally. */
   readonly arMask: string;
+  /** `[maxLen]` 1 for a token that the loss is over. */
   readonly lossMask: string;
 }
 
@@ -296,7 +305,9 @@ export function goldenLanguage(): LanguageTokenizer {
 export const TOKEN_CASES: readonly TokenCase[] = text.cases;
 
 /** Prefix and postfix of a case, without any bound on their length. */
-export function tokenize({ prompt, state, fastTokens }: TokenCase) {
+export function tokenize(
+  { prompt, state, fastTokens }: TokenCase,
+): { prefix: Int32Array; postfix: Int32Array } {
   const language = goldenLanguage();
   const prefix = buildPrefix({
     language,
