@@ -11,7 +11,8 @@ holds {"params": tree}. TensorStore writes what Orbax does not choose today but 
 No values are stored beside the checkpoints: the value at flat index i of a tensor with seed s is
 ((37 i + 101 s) mod 251 - 125) / 8, which float16 and bfloat16 hold exactly. expected.json lists the
 tensors' names, shapes, number formats and seeds; a null seed stands for zeros, and "partial" for two
-rows of ones before two rows of the fill value 2.5, which were never written.
+rows of ones before two rows of the fill value 2.5, which were never written. The files differ from
+run to run in identifiers and times; the values do not.
 """
 
 import json
