@@ -6,8 +6,9 @@
 import type { Config } from "../common/config/config.ts";
 import { listen } from "../common/http/listen.ts";
 import { useDevice } from "../common/policy/backend.ts";
-import { chooseCheckpoint } from "../common/policy/choose_checkpoint.ts";
-import { assignWeights, loadPolicy, policySignature } from "../common/policy/load.ts";
+import { assignWeights, policySignature } from "../common/policy/load.ts";
+import { chooseOrRandom, loadFailurePolicy } from "../common/policy/load_failure.ts";
+import { loadOrRandom } from "../common/policy/load_or_random.ts";
 import { normal, seededRandom } from "../common/random.ts";
 import type { ChunkTransition, Logger } from "../common/types.ts";
 import { runControlLoop } from "./control_loop.ts";
@@ -62,11 +63,18 @@ export async function runController(
 ): Promise<ControllerSummary> {
   const { logger, token, controllerId } = surroundings;
   const device = await useDevice(config.device);
-  const choice = await chooseCheckpoint(config);
+  // There are only simulated robots yet.
+  const onFailure = loadFailurePolicy("simulated", config.onLoadFailure);
+  const choice = await chooseOrRandom(config, onFailure);
   for (const note of choice.notes) logger.warn(note);
   const random = seededRandom(config.seed);
-  const { policy } = await loadPolicy(choice.path, { ...config, normal: () => normal(random) });
+  const { policy, ...loaded } = await loadOrRandom(
+    choice.path,
+    { ...config, normal: () => normal(random) },
+    onFailure,
+  );
   using _policy = policy;
+  if (loaded.initialization === "random") { for (const note of loaded.notes) logger.warn(note); }
   logger.info(
     `${choice.reason}: ${choice.path}; computing on ${device.backend} (${device.reason})`,
   );
@@ -99,6 +107,7 @@ export async function runController(
       link: link.state,
       counts: link.counts(),
       times: rollout.times,
+      initialization: loaded.initialization,
       task: config.task,
       robots: robots.all.length,
     }),

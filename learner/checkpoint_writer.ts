@@ -4,7 +4,7 @@
  */
 
 import { checkpointPath, writeCheckpoint } from "../common/checkpoint/checkpoint.ts";
-import type { ModelMetadata } from "../common/checkpoint/metadata.ts";
+import type { Initialization, ModelMetadata } from "../common/checkpoint/metadata.ts";
 import type { Config } from "../common/config/config.ts";
 import { TENDON_VERSION } from "../common/config/version.ts";
 import { readAssetFiles, splitWeights } from "../common/policy/load.ts";
@@ -22,6 +22,10 @@ export interface CheckpointWriterOptions {
   readonly model: ModelMetadata;
   /** Folder of the checkpoint that the run began with; its tokenizers are carried on. */
   readonly startedFrom: string;
+  /** How the run began. */
+  readonly initialization: Initialization;
+  /** Sentences for whoever loads a checkpoint of the run. */
+  readonly notes: readonly string[];
   /** Tells the optimiser's state. */
   readonly trainer: Trainer;
 }
@@ -52,7 +56,7 @@ export class CheckpointWriter {
     record: UpdateRecord,
     weights: readonly HostTensor[],
   ): Promise<string> {
-    const { config, command, model, startedFrom, trainer } = this.#options;
+    const { config, command, model, startedFrom, initialization, notes, trainer } = this.#options;
     const path = checkpointPath(config.checkpointDir, config.expName, progress.updates);
     const optimizer = await trainer.optimizer();
     await writeCheckpoint(path, {
@@ -75,7 +79,8 @@ export class CheckpointWriter {
         tendonVersion: TENDON_VERSION,
         createdAt: new Date().toISOString(),
         command,
-        notes: [],
+        initialization,
+        notes,
       },
       ...splitWeights(weights),
       optimizer: optimizer.tensors,

@@ -6,6 +6,7 @@
 import type { CheckpointMetadata } from "../common/checkpoint/metadata.ts";
 import type { Config } from "../common/config/config.ts";
 import { chooseCheckpoint } from "../common/policy/choose_checkpoint.ts";
+import { chooseOrRandom, loadFailurePolicy } from "../common/policy/load_failure.ts";
 import type { Logger } from "../common/types.ts";
 import { CheckpointWriter } from "./checkpoint_writer.ts";
 import { ChunkBuffer } from "./chunk_buffer.ts";
@@ -53,7 +54,9 @@ export async function runLearner(
 ): Promise<LearnerSummary> {
   const { logger, token, signal } = surroundings;
   const start = performance.now();
-  const choice = await chooseCheckpoint(config);
+  // There are only simulated robots yet.
+  const onFailure = loadFailurePolicy("simulated", config.onLoadFailure);
+  const choice = await chooseOrRandom(config, onFailure);
   for (const note of choice.notes) logger.warn(note);
   const before = choice.metadata;
   using trainer = new Trainer();
@@ -64,6 +67,11 @@ export async function runLearner(
   const ready = await trainer.start(choice.path, origin.path, config);
   for (const note of ready.notes) logger.warn(note);
   logger.info(`${choice.reason}: ${choice.path}; computing on ${ready.device}`);
+
+  // What a run began with stays in its record when it is resumed.
+  const resumed = config.resume ? before : undefined;
+  const initialization = resumed?.initialization ?? ready.initialization;
+  const randomNotes = ready.initialization === "random" ? ready.notes : resumed?.notes ?? [];
 
   const progress = initialProgress(before, config.resume);
   // Whoever was told to wait goes on when too little is left: chunks may have grown stale.
@@ -87,6 +95,7 @@ export async function runLearner(
     }),
     status: () => ({
       name: config.expName,
+      initialization,
       ...progress,
       chunksReady: buffer.ready,
       drops: buffer.drops,
@@ -108,6 +117,8 @@ export async function runLearner(
     command: surroundings.command,
     model: ready.model,
     startedFrom: choice.path,
+    initialization,
+    notes: randomNotes,
     trainer,
   });
   let outcome = "failed";

@@ -4,7 +4,7 @@
  */
 
 import type { Config } from "../common/config/config.ts";
-import type { ModelMetadata } from "../common/checkpoint/metadata.ts";
+import type { Initialization, ModelMetadata } from "../common/checkpoint/metadata.ts";
 import type { HostTensor } from "../common/types.ts";
 import type { Estimate } from "./ppo/gae.ts";
 import type { UpdateMetrics } from "./ppo/update.ts";
@@ -46,6 +46,8 @@ export interface TrainerReady {
   readonly model: ModelMetadata;
   /** Sentences for people. */
   readonly notes: readonly string[];
+  /** Whether the weights are the checkpoint's, or random because that could not be loaded. */
+  readonly initialization: Initialization;
   /** Where it computes. */
   readonly device: string;
 }

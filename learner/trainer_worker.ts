@@ -5,6 +5,7 @@
  */
 
 import * as tf from "@tensorflow/tfjs";
+import type { Config } from "../common/config/config.ts";
 import { useDevice } from "../common/policy/backend.ts";
 import {
   type CriticOptions,
@@ -13,6 +14,8 @@ import {
   policySignature,
   readWeights,
 } from "../common/policy/load.ts";
+import { loadFailurePolicy } from "../common/policy/load_failure.ts";
+import { loadOrRandom } from "../common/policy/load_or_random.ts";
 import { normal, seededRandom } from "../common/random.ts";
 import { PpoTrainer } from "./ppo/update.ts";
 import type { TrainerReply, TrainerRequest } from "./trainer_messages.ts";
@@ -53,8 +56,10 @@ async function start({ checkpoint, reference, config }: TrainerRequest & { kind:
   const { backend, reason } = await useDevice(config.device);
   seed = config.seed;
   const random = seededRandom(config.seed);
-  const critic: CriticOptions = { ...config, normal: () => normal(random) };
-  loaded = await loadPolicy(checkpoint, critic);
+  const critic: CriticOptions & Config = { ...config, normal: () => normal(random) };
+  // A resumed run goes on with its own weights or not at all. There are only simulated robots yet.
+  const onFailure = config.resume ? "abort" : loadFailurePolicy("simulated", config.onLoadFailure);
+  loaded = await loadOrRandom(checkpoint, critic, onFailure);
   const anchor = config.klWeight > 0 ? await loadPolicy(reference, critic) : undefined;
   trainer = new PpoTrainer(loaded.policy, config, anchor?.policy);
   const { optimizer, metadata } = loaded.checkpoint;
@@ -77,6 +82,7 @@ async function start({ checkpoint, reference, config }: TrainerRequest & { kind:
       valueInput: shape.valueInput,
     },
     notes: loaded.notes,
+    initialization: loaded.initialization,
     device: `${backend} (${reason})`,
   };
 }
