@@ -10,13 +10,12 @@
 
 import type { Merge } from "./bpe_train.ts";
 
-/** Heap keys are `rank · POSITION_BASE + position`: a word has fewer symbols than this. */
-const POSITION_BASE = 2 ** 22;
-
 /** The merges of a vocabulary, ready to be applied. Not to be called from inside a call. */
 export class BpeMerger {
   readonly #ranks: PairTable;
   readonly #mergedIds: Int32Array;
+  /** Heap keys are 31 bits: the rank, then so many bits of position. */
+  readonly #positionBits: number;
   // Working memory, kept from word to word and grown to the longest.
   #next = new Int32Array(0);
   #previous = new Int32Array(0);
@@ -32,6 +31,7 @@ export class BpeMerger {
     this.#ranks = new PairTable(merges.length);
     merges.forEach(([left, right], rank) => this.#ranks.set(left, right, rank));
     this.#mergedIds = Int32Array.from(mergedIds);
+    this.#positionBits = Math.clz32(merges.length) - 1;
   }
 
   /**
@@ -41,10 +41,20 @@ export class BpeMerger {
    * @param from Index of the word's first symbol.
    * @param to One past its last.
    * @returns How many ids there are after all merges; they begin at `from`.
+   * @throws {RangeError} If the word has more symbols than heap keys can tell apart: 2²⁰ with 2,000
+   * merges, 2¹⁵ with 65,000.
    */
   merge(symbols: Int32Array, from: number, to: number): number {
     const count = to - from;
     if (count < 2) return count;
+    const bits = this.#positionBits;
+    if (count > 2 ** bits) {
+      throw new RangeError(
+        `Cannot merge a word of ${count} symbols: ${this.#mergedIds.length} merges allow ` +
+          `${2 ** bits}; encode shorter chunks`,
+      );
+    }
+    const positionMask = (1 << bits) - 1;
     const word = symbols.subarray(from, to);
     if (this.#next.length < count) this.#grow(count);
     const [next, previous, heap, ranks] = [this.#next, this.#previous, this.#heap, this.#ranks];
@@ -53,11 +63,11 @@ export class BpeMerger {
       next[i] = i + 1;
       previous[i] = i - 1;
       const rank = i + 1 < count ? ranks.get(word[i], word[i + 1]) : -1;
-      if (rank >= 0) heap.push(rank * POSITION_BASE + i);
+      if (rank >= 0) heap.push((rank << bits) | i);
     }
     for (let key = heap.pop(); key >= 0; key = heap.pop()) {
-      const rank = Math.floor(key / POSITION_BASE);
-      const at = key - rank * POSITION_BASE;
+      const rank = key >> bits;
+      const at = key & positionMask;
       const right = next[at];
       // An entry is stale once either of its two symbols took part in another merge.
       if (word[at] < 0 || right >= count || ranks.get(word[at], word[right]) !== rank) continue;
@@ -70,11 +80,11 @@ export class BpeMerger {
       if (after < count) {
         previous[after] = at;
         const found = ranks.get(merged, word[after]);
-        if (found >= 0) heap.push(found * POSITION_BASE + at);
+        if (found >= 0) heap.push((found << bits) | at);
       }
       if (before >= 0) {
         const found = ranks.get(word[before], merged);
-        if (found >= 0) heap.push(found * POSITION_BASE + before);
+        if (found >= 0) heap.push((found << bits) | before);
       }
     }
     let left = 0;
@@ -129,13 +139,13 @@ class PairTable {
 
 /** A binary heap of non-negative numbers, the smallest first. */
 class NumberHeap {
-  readonly #items: Float64Array;
+  readonly #items: Int32Array;
   #size = 0;
 
   /** @param symbols Symbols of the word: no merge adds more than one entry net of its own. */
   constructor(symbols: number) {
     // One entry a neighbouring pair, and at most two more for each of the symbols − 1 merges.
-    this.#items = new Float64Array(3 * symbols);
+    this.#items = new Int32Array(3 * symbols);
   }
 
   /** Drop everything. */

@@ -27,7 +27,7 @@ import { type FastFiles, readFastFiles, writeFastFiles } from "./fast_files.ts";
 const MAX_COEFFICIENTS = 9_999;
 
 /** Actions or coefficients; the reference computes in double precision whatever it is given as. */
-type Chunk = Float32Array | Float64Array;
+export type Chunk = Float32Array | Float64Array;
 
 /**
  * What becomes of a coefficient outside the alphabet: clipped to its nearest end, or written and

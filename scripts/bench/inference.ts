@@ -6,6 +6,7 @@
 import type { ActorCritic } from "../../common/policy/actor_critic.ts";
 import { startDecoding } from "../../common/policy/network.ts";
 import { seededRandom } from "../../common/random.ts";
+import { closingTokens } from "../../common/tokenizer/dialect.ts";
 import type { Observation } from "../../common/types.ts";
 import { type BenchContext, loadBenchPolicy, startObservations } from "./context.ts";
 import { type Measurement, summarize } from "./measurement.ts";
@@ -19,9 +20,6 @@ const BATCHES = [{ batch: 1, warmUps: 20 }, { batch: 32, warmUps: 3 }];
 
 /** A chunk of 16 steps covers 320 ms of motion; 60 ms of thought between two goes unnoticed. */
 const GOAL_MS = 60;
-
-/** `|` and EOS, which the policy keeps room for: the cache is as large here as when it acts. */
-const CLOSING_TOKENS = 2;
 
 /** Time whole chunks, and the prefill and the decoding of the same tokens by themselves. */
 export async function benchInference(context: BenchContext): Promise<Measurement[]> {
@@ -97,7 +95,9 @@ async function timeParts(
   const input = policy.prepareInput(observations);
   const { prompts, forced } = input.ids;
   const shortest = Math.min(...prompts.map((prompt) => prompt.length));
-  const budget = policy.shape.maxTokenLen - shortest - forced.length - CLOSING_TOKENS;
+  // The policy keeps room for the chunk's end: the cache is as large here as when it acts.
+  const closing = closingTokens(policy.dialect);
+  const budget = policy.shape.maxTokenLen - shortest - forced.length - closing;
   using decoding = await startDecoding(policy.network, input, budget);
   const middle = performance.now();
   const steps = Math.max(...tokens.map((row) => row.length));
