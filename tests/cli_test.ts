@@ -114,7 +114,12 @@ Deno.test("programs that fail at the start leave nothing behind", async (t) => {
       );
       await t.step(
         `${program}: truncated checkpoint`,
-        () => fail(main, [...free, "--checkpoint", truncated], /truncated/),
+        () =>
+          fail(
+            main,
+            [...free, "--checkpoint", truncated, "--on-load-failure", "abort"],
+            /truncated/,
+          ),
       );
       await t.step(
         `${program}: nothing to resume`,
