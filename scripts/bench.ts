@@ -13,6 +13,7 @@ import type { BenchContext } from "./bench/context.ts";
 import { benchInference } from "./bench/inference.ts";
 import { benchLeak } from "./bench/leak.ts";
 import { benchLearner } from "./bench/learner.ts";
+import { benchLoad } from "./bench/load.ts";
 import { isGoalMet, type Measurement, measurementTable } from "./bench/measurement.ts";
 import { benchSimulation } from "./bench/simulation.ts";
 import { benchTokenizer } from "./bench/tokenizer.ts";
@@ -26,13 +27,14 @@ const PARTS: Readonly<Record<string, (context: BenchContext) => Promise<Measurem
   wire: benchWire,
   tokenizer: benchTokenizer,
   leak: benchLeak,
+  load: benchLoad,
 };
 
 const COMMAND = {
   name: "deno task bench",
   summary:
-    "Time the policy, the simulation, the learner's update, the wire and the tokenizer, and " +
-    "look for leaked tensors.",
+    "Time the policy, the simulation, the learner's update, the wire, the tokenizer and loading, " +
+    "and look for leaked tensors.",
   preset: "demo",
   fields: [
     "seed",
@@ -64,6 +66,15 @@ const COMMAND = {
       description:
         "Timings behind each median; whole updates take a tenth, batches fewer. Few of them " +
         "show a program that is not warm yet.",
+    },
+    loadScale: {
+      kind: "number",
+      default: 0.02,
+      minimum: 0.001,
+      maximum: 1,
+      description:
+        "Share of the full model's layers and words in the checkpoint that part load writes, " +
+        "twice, to the folder for temporary files, and loads: 1 takes 24 GB.",
     },
     json: {
       kind: "boolean",
@@ -112,7 +123,8 @@ async function main(signal: AbortSignal): Promise<void> {
   console.log(`deno        ${machine.deno}`);
   console.log(`checkpoint  ${path} (${machine.model})`);
 
-  const context = { checkpoint: path, config, repeats: flags.repeats, signal };
+  const { repeats, loadScale } = flags;
+  const context = { checkpoint: path, config, repeats, loadScale, signal };
   const results: Record<string, readonly Measurement[]> = {};
   for (const part of parts) {
     signal.throwIfAborted();

@@ -10,7 +10,7 @@ import { elementCount } from "../checkpoint/safetensors_header.ts";
 import type { TensorBlock, TensorSource } from "../checkpoint/tensor_source.ts";
 import type { HostTensor } from "../types.ts";
 import { createInt8Tensor, type Int8Tensor, quantizeMatrix } from "./int8_tensor.ts";
-import { matrixLayout } from "./matrix_layout.ts";
+import { type MatrixLayout, matrixLayout } from "./matrix_layout.ts";
 
 /** A model in 8 bits. */
 export interface Int8Weights {
@@ -30,8 +30,16 @@ export interface LoadProgress {
   readonly name: string;
 }
 
-/** Blocks asked for: the largest matrix of the full model, 2048 × 16384 numbers, comes in one piece. */
-const BLOCK_BYTES = 1 << 27;
+/** Blocks hold whole matrices up to this many bytes: the full model's largest, 2048 × 16384 numbers. */
+const MAX_BLOCK_BYTES = 1 << 27;
+/** Blocks are at least so large, to keep the disk busy. */
+const MIN_BLOCK_BYTES = 1 << 24;
+
+/** Blocks to ask for: one matrix, so that it need not be put together. */
+function blockBytes(layout: MatrixLayout | undefined): number {
+  const matrix = layout === undefined ? 0 : 4 * layout.contraction * layout.inner;
+  return Math.min(Math.max(matrix, MIN_BLOCK_BYTES), MAX_BLOCK_BYTES);
+}
 
 /** Quantises blocks; a matrix that comes in parts is put together in float32 and then let go. */
 class MatrixIntake {
@@ -108,7 +116,7 @@ export async function loadInt8(
     const tensor = layout && createInt8Tensor(name, shape, layout);
     const float = { name, shape, data: new Float32Array(tensor ? 0 : elementCount(shape)) };
     const intake = tensor && new MatrixIntake(tensor);
-    for await (const block of mappedBlocks(source, one, BLOCK_BYTES)) {
+    for await (const block of mappedBlocks(source, one, blockBytes(layout))) {
       if (intake === undefined) placeBlock(block, shape, float.data);
       else intake.add(block);
       done += elementCount(block.shape);

@@ -20,6 +20,8 @@ export interface BenchContext {
   readonly config: Config;
   /** Timings behind each median. */
   readonly repeats: number;
+  /** Share of the full model that part load writes and loads; 1 when absent. */
+  readonly loadScale?: number;
   /** Ends the benchmark by throwing its reason. */
   readonly signal: AbortSignal;
 }
