@@ -5,6 +5,8 @@ import { readCheckpoint } from "../../common/checkpoint/checkpoint.ts";
 import { openTensorSource } from "../../common/checkpoint/open_source.ts";
 import { writeSafetensors } from "../../common/checkpoint/safetensors.ts";
 import { countingTensor, TempDir } from "../../common/checkpoint/testing.ts";
+import { readInt8File } from "../../common/quant/int8_file.ts";
+import { dequantize } from "../../common/quant/int8_tensor.ts";
 import { runConvert } from "./convert.ts";
 import { runInspect } from "./inspect.ts";
 import { ProgressBar } from "./progress_bar.ts";
@@ -69,6 +71,23 @@ Deno.test("convert to orbax and back keeps every weight, and metadata is Tendon'
   assert.ok(first.data.every((x, i) => Math.abs(x - original.data[i]) <= Math.abs(x) / 256));
 });
 
+Deno.test("convert --quantize int8 writes the actor's matrices in 8 bits", async () => {
+  using temp = new TempDir();
+  const dest = join(temp.path, "int8");
+  const text = await printed(runConvert, SHIPPED, dest, "--quantize", "int8");
+  assert.match(text, /^Wrote .*int8: 13 matrices in 8 bits and 19 other tensors, 0\.\d MB\.$/);
+  const { matrices } = await readInt8File(join(dest, "params/int8.safetensors"));
+  const { actorBackbone } = await readCheckpoint(SHIPPED);
+  for (const { name, data } of actorBackbone) {
+    const tensor = matrices.get(name);
+    if (tensor === undefined) continue;
+    const back = dequantize(tensor).data;
+    const most = data.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
+    assert.ok(back.every((x, i) => Math.abs(x - data[i]) <= most / 250), name);
+  }
+  await Deno.stat(join(dest, "assets/fast/tokenizer.json"));
+});
+
 Deno.test("checkpoint commands answer bad input with one sentence", async () => {
   using temp = new TempDir();
   const cases: [typeof runInspect, string[], RegExp][] = [
@@ -79,6 +98,11 @@ Deno.test("checkpoint commands answer bad input with one sentence", async () => 
     [runConvert, [SHIPPED], /takes 2 paths \(SRC DEST\), but one is given\.$/],
     [runConvert, [SHIPPED, `${SHIPPED}/x`], /one of them lies in the other/],
     [runConvert, [SHIPPED, temp.path, "--format", "zip"], /it takes one of safetensors, orbax/],
+    [
+      runConvert,
+      [SHIPPED, temp.path, "--quantize=int8", "--dtype=float16"],
+      /^--quantize int8 takes/,
+    ],
     [runInspect, [SHIPPED, "--jsn"], /^Unknown flag --jsn: did you mean --json/],
   ];
   for (const [run, args, message] of cases) {

@@ -12,10 +12,11 @@ import {
   writeSafetensorsBlocks,
 } from "../../common/checkpoint/block_writer.ts";
 import { checkTensors } from "../../common/checkpoint/check_tensors.ts";
-import { readCheckpointFiles } from "../../common/checkpoint/checkpoint_files.ts";
+import { readAssets, readCheckpointFiles } from "../../common/checkpoint/checkpoint_files.ts";
 import type { WritableDtype } from "../../common/checkpoint/dtype.ts";
 import { CheckpointError } from "../../common/checkpoint/errors.ts";
 import { type CheckpointMetadata, formatMetadata } from "../../common/checkpoint/metadata.ts";
+import type { MappedTensor } from "../../common/checkpoint/names/mapped_tensor.ts";
 import { checkTied } from "../../common/checkpoint/names/tied.ts";
 import { openTensorSource } from "../../common/checkpoint/open_source.ts";
 import { writeOrbaxCheckpoint } from "../../common/checkpoint/orbax_export.ts";
@@ -26,6 +27,8 @@ import type { TensorSource } from "../../common/checkpoint/tensor_source.ts";
 import { UsageError } from "../../common/cli/flags.ts";
 import { backboneSpecs } from "../../common/policy/parameters.ts";
 import { VARIANTS } from "../../common/policy/variants.ts";
+import { writeInt8File } from "../../common/quant/int8_file.ts";
+import { loadInt8InThreads } from "../../common/quant/load_int8_threads.ts";
 import { parseSubcommand } from "./arguments.ts";
 import { ProgressBar } from "./progress_bar.ts";
 
@@ -54,12 +57,21 @@ const SUBCOMMAND = {
       default: "float32",
       description: "Precision of the stored weights; rounded to nearest, ties to even.",
     },
+    quantize: {
+      kind: "choice",
+      choices: ["none", "int8"],
+      default: "none",
+      description:
+        "Store the actor's matrices in 8 bits, groups of 32 with a half-precision scale " +
+        "each, as DEST/params/int8.safetensors; only with --format safetensors and float32.",
+    },
   },
 } as const satisfies Parameters<typeof parseSubcommand>[0];
 
 /** The weights of a checkpoint under Tendon's names, checked, and what came with them. */
 interface Opened {
   readonly recognition: Recognition;
+  readonly mapped: readonly MappedTensor[];
   readonly actorBackbone: readonly BlockTensor[];
   readonly valueHead: readonly BlockTensor[] | undefined;
   readonly notes: readonly string[];
@@ -81,6 +93,7 @@ async function openWeights(source: TensorSource): Promise<Opened> {
   const head = planValueHead(source.tensors);
   return {
     recognition,
+    mapped: plan.mapped,
     actorBackbone: plan.mapped.map((mapped) => blockTensor(source, mapped)),
     valueHead: recognition.kind === "actor_critic"
       ? head.map((mapped) => blockTensor(source, mapped))
@@ -132,6 +145,31 @@ function counted(tensors: readonly BlockTensor[], onNumbers: (count: number) => 
   }));
 }
 
+/** Write the actor in 8 bits, with the assets. */
+async function writeQuantized(
+  src: string,
+  dest: string,
+  { mapped }: Opened,
+  print: (line: string) => void,
+): Promise<void> {
+  using bar = new ProgressBar("quantising");
+  const weights = await loadInt8InThreads(src, mapped, {
+    onProgress: ({ done, total }) => bar.update(4 * done, 4 * total),
+  });
+  await writeDirectory(dest, async (temporary) => {
+    await Deno.mkdir(join(temporary, "params"));
+    const size = await writeInt8File(join(temporary, "params/int8.safetensors"), weights);
+    for (const [path, bytes] of await readAssets(src)) {
+      await writeDurably(join(temporary, "assets", path), bytes);
+    }
+    const { matrices, floats } = weights;
+    print(
+      `Wrote ${dest}: ${matrices.size} matrices in 8 bits and ${floats.size} other tensors, ` +
+        `${(size / 1e6).toFixed(1)} MB.`,
+    );
+  });
+}
+
 /**
  * Run the subcommand.
  *
@@ -152,8 +190,16 @@ export async function runConvert(
     );
   }
   const dtype = DTYPES[flags.dtype as keyof typeof DTYPES];
+  const isQuantized = flags.quantize === "int8";
+  if (isQuantized && (flags.format !== "safetensors" || flags.dtype !== "float32")) {
+    throw new UsageError(
+      "--quantize int8 takes --format safetensors and --dtype float32: 8-bit weights are neither " +
+        "read by openpi nor rounded before they are quantised.",
+    );
+  }
   using source = await openTensorSource(src);
   const opened = await openWeights(source);
+  if (isQuantized) return await writeQuantized(src, dest, opened, print);
   const { metadata, assets } = await readCheckpointFiles(src);
   const all = [...opened.actorBackbone, ...opened.valueHead ?? []];
   const total = all.reduce((sum, { shape }) => sum + elementCount(shape), 0);
