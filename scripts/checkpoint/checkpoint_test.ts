@@ -26,7 +26,12 @@ async function printed(
 Deno.test("inspect says what a checkpoint is, for people and as JSON", async () => {
   const text = await printed(runInspect, SHIPPED);
   for (
-    const line of [/^kind +imitation: /m, /^origin +tendon$/m, /^format +safetensors$/m]
+    const line of [
+      /^kind +imitation: /m,
+      /^size +1.24 MB uncompressed$/m,
+      /^origin +tendon$/m,
+      /^format +safetensors$/m,
+    ]
       .concat([/^variant +tiny$/m, /^metadata.json:$/m, / input_embedding {2}\[640, 64\] F32$/m])
   ) assert.match(text, line);
   const json = JSON.parse(await printed(runInspect, "--json", SHIPPED));
@@ -76,7 +81,7 @@ Deno.test("convert --quantize int8 writes the actor's matrices in 8 bits", async
   const dest = join(temp.path, "int8");
   const text = await printed(runConvert, SHIPPED, dest, "--quantize", "int8");
   assert.match(text, /^Wrote .*int8: 13 matrices in 8 bits and 19 other tensors, 0\.\d MB\.$/);
-  const { matrices } = await readInt8File(join(dest, "params/int8.safetensors"));
+  const { matrices } = await readInt8File(join(dest, "params/model.safetensors"));
   const { actorBackbone } = await readCheckpoint(SHIPPED);
   for (const { name, data } of actorBackbone) {
     const tensor = matrices.get(name);

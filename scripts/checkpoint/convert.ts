@@ -63,7 +63,7 @@ const SUBCOMMAND = {
       default: "none",
       description:
         "Store the actor's matrices in 8 bits, groups of 32 with a half-precision scale " +
-        "each, as DEST/params/int8.safetensors; only with --format safetensors and float32.",
+        "each, as DEST/params/model.safetensors; only with --format safetensors and float32.",
     },
   },
 } as const satisfies Parameters<typeof parseSubcommand>[0];
@@ -158,7 +158,7 @@ async function writeQuantized(
   });
   await writeDirectory(dest, async (temporary) => {
     await Deno.mkdir(join(temporary, "params"));
-    const size = await writeInt8File(join(temporary, "params/int8.safetensors"), weights);
+    const size = await writeInt8File(join(temporary, "params/model.safetensors"), weights);
     for (const [path, bytes] of await readAssets(src)) {
       await writeDurably(join(temporary, "assets", path), bytes);
     }

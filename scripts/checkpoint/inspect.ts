@@ -114,6 +114,13 @@ const KINDS = {
   actor_critic: "actor_critic: an actor with its critic",
 } as const;
 
+/** Bytes in the largest unit that leaves at least 1. */
+function showBytes(bytes: number): string {
+  const units = ["B", "kB", "MB", "GB"];
+  const step = Math.min(3, Math.max(0, Math.floor(Math.log10(Math.max(bytes, 1)) / 3)));
+  return `${(bytes / 1000 ** step).toFixed(step === 0 ? 0 : 2)} ${units[step]}`;
+}
+
 function describe(inspection: Inspection): string[] {
   const { recognition, tensors, parameters, bytes } = inspection;
   const dtypes = [...new Set(tensors.map(({ dtype }) => dtype))].sort().join(", ");
@@ -125,7 +132,7 @@ function describe(inspection: Inspection): string[] {
     ["variant", recognition?.variant ?? "unknown"],
     ["tensors", `${tensors.length}${dtypes === "" ? "" : ` of ${dtypes}`}`],
     ["parameters", parameters.toLocaleString("en")],
-    ["size", `${(bytes / 1e6).toLocaleString("en", { maximumFractionDigits: 1 })} MB uncompressed`],
+    ["size", `${showBytes(bytes)} uncompressed`],
     ...inspection.notes.map((note): [string, string] => ["note", note]),
   ];
   return [
