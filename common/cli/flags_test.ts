@@ -122,7 +122,7 @@ Deno.test("parseCommand() says what is wrong with a command line", async (t) => 
     [["--horizon", "--seed", "3"], /^--horizon needs a value: it takes an integer from 1 to 100/],
     [["--seed"], /^--seed needs a value/],
     [["--exp-name", "a/b"], /--exp-name is "a\/b", but it takes a name of at most 80/],
-    [["--batch-size", "600"], /--batch-size is 600, but an update has only 512 chunks/],
+    [["--batch-size", "1200"], /--batch-size is 1200, but an update has only 1024 chunks/],
     [["--host", "0.0.0.0"], /name a file that holds one with --token-file/],
     [["train"], /^Unexpected argument "train": write values as --flag VALUE/],
     [["--resume", "true"], /^Unexpected argument "true"/],
