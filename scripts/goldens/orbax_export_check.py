@@ -1,9 +1,10 @@
 """Restores an exported checkpoint with the real Orbax and compares every array bit by bit.
 
-Run: pip install jax==0.5.3 orbax-checkpoint==0.11.24 ml_dtypes safetensors
+Run: pip install -r scripts/goldens/requirements.txt
      python scripts/goldens/orbax_export_check.py DIR TENSORS.safetensors [--restore-type jax]
 
-Restoring as jax.Array needs a jax as young as Orbax wants (openpi's own pair: jax 0.5.3, orbax 0.11.13).
+Restoring as jax.Array needs a jax as young as Orbax wants: jax 0.5.3 goes with orbax 0.11.13, openpi's pair.
+Restoring as NumPy arrays was checked with orbax 0.11.24 too.
 
 DIR is what `deno task checkpoint convert SRC DIR --format orbax` wrote, TENSORS the same arrays as
 safetensors, such as `params/model.safetensors` of a Tendon checkpoint or what `convert --format
