@@ -3,13 +3,13 @@
  * @module
  */
 
-import { inspectCheckpoint } from "../common/checkpoint/checkpoint.ts";
 import type { CheckpointMetadata } from "../common/checkpoint/metadata.ts";
 import { UsageError } from "../common/cli/flags.ts";
 import { kebabCase } from "../common/cli/command.ts";
 import { type Config, TASKS } from "../common/config/config.ts";
 import { parseConfig } from "../common/config/rules.ts";
 import { chooseCheckpoint } from "../common/policy/choose_checkpoint.ts";
+import { describeCheckpoint } from "../common/policy/load_description.ts";
 
 /** A checkpoint and the configuration that fits it. */
 export interface OpenedCheckpoint {
@@ -22,7 +22,8 @@ export interface OpenedCheckpoint {
 }
 
 /**
- * Find a checkpoint and let its metadata decide the model, so that nobody has to repeat its sizes.
+ * Find a checkpoint and let its metadata decide the model, so that nobody has to repeat its sizes. For
+ * one of another origin, which has none, the flags decide.
  *
  * @param config The parsed configuration; an empty `checkpoint` asks for a shipped one that fits it.
  * @param given Names of the flags that were given, of `parseCommand`.
@@ -35,7 +36,7 @@ export async function openCheckpoint(
 ): Promise<OpenedCheckpoint> {
   const chosen = config.checkpoint === "" ? await chooseCheckpoint(config) : {
     path: config.checkpoint,
-    metadata: await inspectCheckpoint(config.checkpoint),
+    metadata: await describeCheckpoint(config.checkpoint, config),
   };
   const { variant, actionDim, horizon, maxTokenLen, dialect = "openpi" } = chosen.metadata.model;
   const practised = TASKS.find((task) => task === chosen.metadata.training.task);
