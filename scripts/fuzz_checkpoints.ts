@@ -1,14 +1,14 @@
 /**
- * Damages small checkpoints of every format many times and reports what the readers make of them.
- *
- * Run: deno run --allow-read --allow-write scripts/fuzz_checkpoints.ts [--count 10000] [--seed 1]
+ * `deno task fuzz-checkpoints`: damages small checkpoints of every format many times and reports what
+ * the readers make of them.
  *
  * @module
  */
 
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { fuzzCheckpoint, type FuzzReport } from "../common/checkpoint/fuzz.ts";
+import { parseCommand } from "../common/cli/flags.ts";
+import { runMain } from "../common/cli/main.ts";
 import { textTable } from "./text_table.ts";
 
 const FIXTURES = join(import.meta.dirname ?? ".", "../tests/fixtures/checkpoint_formats");
@@ -23,55 +23,78 @@ const CHECKPOINTS = [
   "deflated.npz",
 ];
 
+/** No reader may take longer over a damaged file of a few kilobytes. */
 const MAX_MS = 1000;
+const SHOWN_CRASHES = 10;
 
-function integer(text: string, flag: string): number {
-  const value = Number(text);
-  if (!Number.isSafeInteger(value) || value < 0) {
-    throw new RangeError(`Cannot use --${flag} ${text}: expected an integer from 0`);
-  }
-  return value;
-}
-
-const { values } = parseArgs({
-  options: {
-    count: { type: "string", default: "10000" },
-    seed: { type: "string", default: "1" },
+const COMMAND = {
+  name: "deno task fuzz-checkpoints",
+  summary: "Damage small checkpoints of every format many times, read them, and report what the " +
+    "readers made of them.",
+  preset: "demo",
+  fields: ["seed"],
+  flags: {
+    count: {
+      kind: "integer",
+      default: 10_000,
+      minimum: 1,
+      unit: "mutations",
+      description: "Damaged copies of each checkpoint.",
+    },
   },
-});
-const count = integer(values.count, "count");
-const seed = integer(values.seed, "seed");
+} as const satisfies Parameters<typeof parseCommand>[0];
 
-const reports: [string, FuzzReport][] = [];
-for (const name of CHECKPOINTS) {
+async function fuzz(name: string, count: number, seed: number): Promise<FuzzReport> {
   const workDir = await Deno.makeTempDir({ prefix: "tendon_fuzz_" });
   try {
     const now = () => performance.now();
-    reports.push([
-      name,
-      await fuzzCheckpoint({ path: join(FIXTURES, name), workDir, count, seed, now }),
-    ]);
+    return await fuzzCheckpoint({ path: join(FIXTURES, name), workDir, count, seed, now });
   } finally {
     await Deno.remove(workDir, { recursive: true });
   }
 }
-for (const [name, { crashes }] of reports) {
-  for (const crash of crashes.slice(0, 10)) console.error(`${name}: ${crash}`);
+
+async function main(signal: AbortSignal): Promise<void> {
+  const parsed = parseCommand(COMMAND, Deno.args);
+  if (parsed.kind === "help") return console.log(parsed.text);
+  const { flags: { count }, config: { seed } } = parsed;
+  const reports: [string, FuzzReport][] = [];
+  for (const name of CHECKPOINTS) {
+    signal.throwIfAborted();
+    reports.push([name, await fuzz(name, count, seed)]);
+  }
+  const header = [
+    "checkpoint",
+    "mutations",
+    "read",
+    "refused",
+    "crashes",
+    "slowest ms",
+    "memory MB",
+  ];
+  console.log(textTable(
+    header,
+    reports.map(([name, report]) => [
+      name,
+      String(count),
+      String(report.readable),
+      String(report.refused),
+      String(report.crashes.length),
+      report.slowestMs.toFixed(0),
+      (report.memoryGrowth / 1e6).toFixed(0),
+    ]),
+  ));
+  for (const [name, { crashes }] of reports) {
+    for (const crash of crashes.slice(0, SHOWN_CRASHES)) console.error(`${name}: ${crash}`);
+  }
+  const bad = reports.filter(([, { crashes, slowestMs }]) =>
+    crashes.length > 0 || slowestMs >= MAX_MS
+  );
+  if (bad.length > 0) {
+    throw new Error(
+      `Readers of ${bad.map(([name]) => name).join(", ")} crashed, or took ${MAX_MS} ms or more`,
+    );
+  }
 }
-const header = ["checkpoint", "mutations", "read", "refused", "crashes", "slowest ms", "memory MB"];
-console.log(textTable(
-  header,
-  reports.map(([name, report]) => [
-    name,
-    String(count),
-    String(report.readable),
-    String(report.refused),
-    String(report.crashes.length),
-    report.slowestMs.toFixed(0),
-    (report.memoryGrowth / 1e6).toFixed(0),
-  ]),
-));
-const isClean = reports.every(([, { crashes, slowestMs }]) =>
-  crashes.length === 0 && slowestMs < MAX_MS
-);
-Deno.exit(isClean ? 0 : 1);
+
+if (import.meta.main) await runMain(main);

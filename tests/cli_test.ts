@@ -17,6 +17,7 @@ const PROGRAMS = [
   "scripts/eval.ts",
   "scripts/demo.ts",
   "scripts/bench.ts",
+  "scripts/fuzz_checkpoints.ts",
 ].filter(isThere);
 
 /** A flag's name where help lists it. */
@@ -71,6 +72,7 @@ for (const program of PROGRAMS) {
     }
     // A flag in snake_case is understood: its value is refused, under the flag's proper name.
     const measured = blocks.findIndex((block) => /^ {2}--[a-z]+-[a-z-]+ N\n/.test(block));
+    if (measured < 0) return; // no name of two words to try
     const snake = names[measured].replaceAll("-", "_");
     const end = await runProgram(program, [`--${snake}=x`]);
     assertFails(end, 2, new RegExp(`^Invalid --${names[measured]}: it is "x", but it takes an? `));
