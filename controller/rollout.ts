@@ -117,11 +117,11 @@ export class Rollout {
     policy: ActorCritic,
     chunks: readonly { readonly actions: Float32Array }[],
   ): Promise<ChunkOutcome[]> {
-    const { actionDim, adaptToPi } = policy.shape;
+    const { actionDim } = policy.shape;
     return Promise.all(this.#lanes.map(({ robot, observation }, i) => {
       const { stats } = policy.assets;
       const { state } = observation;
-      const actions = toRobotActions(chunks[i].actions, state, actionDim, stats, adaptToPi);
+      const actions = toRobotActions(chunks[i].actions, state, actionDim, stats, policy.shape);
       return executeChunk(robot, actions);
     }));
   }

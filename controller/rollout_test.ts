@@ -99,7 +99,9 @@ Deno.test("Rollout commands a robot in its own convention when the policy speaks
   const { all: [chunk] } = await runEpisodes(policy, [robot], 1);
   const actions = policy.assets.fast.decode([...chunk.tokens], HORIZON, ACTION_DIM);
   const { stats } = policy.assets;
-  const targets = toRobotActions(actions, chunk.observation.state, ACTION_DIM, stats, true);
+  const targets = toRobotActions(actions, chunk.observation.state, ACTION_DIM, stats, {
+    adaptToPi: true,
+  });
   assert.deepEqual(Float32Array.from(robot.actions.flatMap((a) => [...a])), targets);
 });
 

@@ -77,6 +77,8 @@ async function start({ checkpoint, reference, config }: TrainerRequest & { kind:
       dialect: loaded.policy.dialect.name,
       decodePositions: shape.variant.decodePositions,
       adaptToPi: shape.adaptToPi ?? false,
+      actionMode: shape.actionMode ?? "delta",
+      ...(shape.normalization && { normalization: shape.normalization }),
       valueHeadHiddenDim: shape.valueHeadHiddenDim,
       maxValueSteps: shape.maxValueSteps,
       valueInput: shape.valueInput,

@@ -59,6 +59,7 @@ const COMMAND = {
     "horizon",
     "maxTokenLen",
     "dialect",
+    "actionMode",
     "decodePositions",
     "adaptToPi",
     "maxEpisodeSteps",
@@ -161,6 +162,15 @@ type Flags = Extract<
   { kind: "run" }
 >["flags"];
 
+/** The conventions of the policy that is made: there is no checkpoint yet that could say. */
+function conventionOf({ dialect, actionMode, adaptToPi }: Config) {
+  return {
+    dialect: dialect === "auto" ? "openpi" : dialect,
+    actionMode: actionMode === "auto" ? "delta" : actionMode,
+    adaptToPi,
+  } as const;
+}
+
 /** Fit statistics and tokenizers to demonstrations. */
 function fitAssets(
   config: Config,
@@ -168,8 +178,9 @@ function fitAssets(
   fastVocab: number,
 ): { assets: PolicyAssets; languageFiles: ReturnType<typeof buildWordLevelTokenizer> } {
   const { actionDim, horizon, adaptToPi } = config;
+  const convention = conventionOf(config);
   const raw = examples.map((e) =>
-    toPolicyActions(e.actions, e.observation.state, actionDim, adaptToPi)
+    toPolicyActions(e.actions, e.observation.state, actionDim, convention)
   );
   const stats = withMode({
     state: computeFieldStats(
@@ -178,7 +189,7 @@ function fitAssets(
       MIN_STATE_RANGE,
     ),
     actions: computeFieldStats(raw.flatMap((a) => [...a]), actionDim, MIN_ACTION_RANGE),
-  }, DIALECTS[config.dialect].normalization);
+  }, DIALECTS[convention.dialect].normalization);
   const fast = FastTokenizer.fit(raw.map((a) => normalizeActions(a, stats)), {
     vocabSize: fastVocab,
     horizon,
@@ -201,11 +212,12 @@ async function main(signal: AbortSignal): Promise<void> {
   const { backend } = await useDevice(config.device);
   log.info(`computing on ${backend}`);
 
-  const { task, seed, maxEpisodeSteps, actionDim, adaptToPi } = config;
+  const { task, seed, maxEpisodeSteps, actionDim } = config;
+  const convention = conventionOf(config);
   const variant = withDecodePositions(
     VARIANTS[config.variant],
     config.decodePositions,
-    DIALECTS[config.dialect].decodePositions,
+    DIALECTS[convention.dialect].decodePositions,
   );
   const { imageSize } = variant.siglip;
   const simulation = {
@@ -241,7 +253,7 @@ async function main(signal: AbortSignal): Promise<void> {
 
   const { assets, languageFiles } = fitAssets(config, examples, flags.fastVocab);
   const tokenized = examples.map(({ observation, actions }) => {
-    const raw = toPolicyActions(actions, observation.state, actionDim, adaptToPi);
+    const raw = toPolicyActions(actions, observation.state, actionDim, convention);
     const normalized = normalizeActions(raw, assets.stats);
     return { observation, tokens: assets.fast.encode(normalized, config.horizon, actionDim) };
   });
@@ -251,7 +263,7 @@ async function main(signal: AbortSignal): Promise<void> {
   const draw = () => normal(random);
   const headSpecs = valueHeadSpecs(variant.gemma.width, config.valueHeadHiddenDim);
   using policy = new ActorCritic(
-    { ...config, variant },
+    { ...config, ...convention, variant },
     assets,
     new ParameterStore(backboneSpecs(variant), drawBackbone(variant, assets.language, draw)),
     new ParameterStore(headSpecs, drawParameters(headSpecs, draw)),
@@ -326,9 +338,8 @@ async function save(
         actionDim: config.actionDim,
         horizon: config.horizon,
         maxTokenLen: config.maxTokenLen,
-        dialect: config.dialect,
         decodePositions: policy.shape.variant.decodePositions,
-        adaptToPi: config.adaptToPi,
+        ...conventionOf(config),
       },
       training: {
         task: config.task,

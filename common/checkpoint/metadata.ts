@@ -6,6 +6,8 @@
 
 import { z } from "zod";
 import {
+  ACTION_MODES,
+  type ActionMode,
   DECODE_POSITIONS,
   type DecodePositions,
   VALUE_INPUTS,
@@ -13,7 +15,12 @@ import {
   type Variant,
   VARIANTS,
 } from "../config/config.ts";
-import { DIALECT_NAMES, type DialectName } from "../tokenizer/dialect.ts";
+import {
+  DIALECT_NAMES,
+  type DialectName,
+  NORMALIZATION_MODES,
+  type NormalizationMode,
+} from "../tokenizer/dialect.ts";
 import { CheckpointError } from "./errors.ts";
 
 /** Version of the checkpoint format that this program writes, and the only one that it reads. */
@@ -45,6 +52,10 @@ export interface ModelMetadata {
   readonly maxTokenLen: number;
   /** Conventions of prompt and normalisation; absent in older files, which means openpi's. */
   readonly dialect?: DialectName;
+  /** How states and actions are normalised; absent where the dialect decides. */
+  readonly normalization?: NormalizationMode;
+  /** What the numbers of an action are; absent means `delta`. */
+  readonly actionMode?: ActionMode;
   /** Rotary positions of decoded tokens; absent where dialect and variant decide. */
   readonly decodePositions?: Exclude<DecodePositions, "variant">;
   /**
@@ -134,6 +145,8 @@ const model: z.ZodType<ModelMetadata> = z.strictObject({
   horizon: positive,
   maxTokenLen: positive,
   dialect: z.enum(DIALECT_NAMES).optional(),
+  normalization: z.enum(NORMALIZATION_MODES).optional(),
+  actionMode: z.enum(ACTION_MODES).optional(),
   decodePositions: z.enum(DECODE_POSITIONS).exclude(["variant"]).optional(),
   adaptToPi: z.boolean().optional(),
   valueHeadHiddenDim: positive.optional(),

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { DialectName } from "../tokenizer/dialect.ts";
+import { DIALECT_NAMES } from "../tokenizer/dialect.ts";
 
 /** Simulated tasks. */
 export const TASKS = ["reach", "transfer_cube"] as const;
@@ -33,6 +33,28 @@ export const DECODE_POSITIONS = ["variant", "openpi", "natural"] as const;
 
 /** One of {@link DECODE_POSITIONS}. */
 export type DecodePositions = (typeof DECODE_POSITIONS)[number];
+
+/** Whose conventions a policy speaks; `auto` leaves it to the checkpoint, and else it is openpi's. */
+export const DIALECT_CHOICES = ["auto", ...DIALECT_NAMES] as const;
+
+/** One of {@link DIALECT_CHOICES}. */
+export type DialectChoice = (typeof DIALECT_CHOICES)[number];
+
+/**
+ * What the numbers of an action are, before they are normalised: `delta` is differences from the
+ * state at the start of the chunk for joints and absolute values for grippers, as openpi's ALOHA
+ * configurations have it; `delta_all` is differences for grippers, too; `absolute` is targets.
+ */
+export const ACTION_MODES = ["delta", "delta_all", "absolute"] as const;
+
+/** One of {@link ACTION_MODES}. */
+export type ActionMode = (typeof ACTION_MODES)[number];
+
+/** As {@link ACTION_MODES}; `auto` leaves it to the checkpoint, and else it is `delta`. */
+export const ACTION_MODE_CHOICES = ["auto", ...ACTION_MODES] as const;
+
+/** One of {@link ACTION_MODE_CHOICES}. */
+export type ActionModeChoice = (typeof ACTION_MODE_CHOICES)[number];
 
 /** Where tensors are computed; `auto` lets the program choose. */
 export const DEVICES = ["auto", "wasm", "webgpu", "cpu"] as const;
@@ -83,7 +105,9 @@ export interface PolicyConfig {
   /** Most text tokens (prompt and action) of a sequence. */
   readonly maxTokenLen: number;
   /** Conventions of prompt, normalisation and decoding that the weights were trained with. */
-  readonly dialect: DialectName;
+  readonly dialect: DialectChoice;
+  /** What the numbers of an action are, as the weights were trained. */
+  readonly actionMode: ActionModeChoice;
   /** Rotary positions of decoded tokens. */
   readonly decodePositions: DecodePositions;
   /** Whether states and actions are in the convention of openpi's base models. */

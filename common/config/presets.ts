@@ -28,7 +28,8 @@ const BASE = {
   databaseUrl: "",
 
   maxTokenLen: 180,
-  dialect: "openpi",
+  dialect: "auto",
+  actionMode: "auto",
   decodePositions: "variant",
   adaptToPi: false,
   valueHeadHiddenDim: 128,

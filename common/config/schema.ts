@@ -7,16 +7,17 @@
 
 import { z } from "zod";
 import {
+  ACTION_MODE_CHOICES,
   type Config,
   type ConfigField,
   DECODE_POSITIONS,
   DEVICES,
+  DIALECT_CHOICES,
   ON_LOAD_FAILURE,
   TASKS,
   VALUE_INPUTS,
   VARIANTS,
 } from "./config.ts";
-import { DIALECT_NAMES } from "../tokenizer/dialect.ts";
 import { type FieldSpec, fieldSpec } from "./field_spec.ts";
 
 const MAX_NAME_LENGTH = 80;
@@ -92,9 +93,17 @@ const policy = {
     "Most text tokens of a sequence, prompt and action together; image tokens are not counted.",
   ),
   dialect: field(
-    z.enum(DIALECT_NAMES),
+    z.enum(DIALECT_CHOICES),
     "",
-    "Whose conventions of prompt, normalisation and decoding the weights were trained with.",
+    "Whose conventions of prompt, normalisation and decoding the weights were trained with; auto is " +
+      "what the checkpoint says or, for one from elsewhere, whose it is.",
+  ),
+  actionMode: field(
+    z.enum(ACTION_MODE_CHOICES),
+    "",
+    "What actions are: delta is differences from the state for joints and absolute values for " +
+      "grippers, delta_all is differences for grippers too, absolute is targets; auto is what the " +
+      "checkpoint says, or else delta.",
   ),
   decodePositions: field(
     z.enum(DECODE_POSITIONS),

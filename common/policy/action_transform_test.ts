@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import type { NormStats } from "../tokenizer/normalization.ts";
+import type { QuantileStats } from "../tokenizer/normalization.ts";
 import { normalizeActions, toPolicyActions, toRobotActions } from "./action_transform.ts";
 import { makeStats, maxDifference } from "./testing.ts";
 
@@ -8,7 +8,7 @@ const number = fc.float({ min: -1, max: 1, noNaN: true });
 const vector = (length: number) =>
   fc.array(number, { minLength: length, maxLength: length }).map((x) => Float32Array.from(x));
 
-function statsOf(actionDim: number): NormStats {
+function statsOf(actionDim: number): { state: QuantileStats; actions: QuantileStats } {
   const { state, actions } = makeStats();
   const repeat = (x: readonly number[]) => Array.from({ length: actionDim }, (_, i) => x[i % 7]);
   return {
@@ -28,10 +28,10 @@ for (const [actionDim, adaptToPi] of [[7, false], [14, false], [7, true], [14, t
     const stats = statsOf(actionDim);
     fc.assert(
       fc.property(vector(3 * 14), vector(14), (actions, state) => {
-        const raw = toPolicyActions(actions, state, actionDim, adaptToPi);
+        const raw = toPolicyActions(actions, state, actionDim, { adaptToPi });
         assert.equal(raw.length, 3 * actionDim);
         const normalized = normalizeActions(raw, stats);
-        const back = toRobotActions(normalized, state, actionDim, stats, adaptToPi);
+        const back = toRobotActions(normalized, state, actionDim, stats, { adaptToPi });
         const expected = actions.map((x, i) => (i % 14 < actionDim ? x : state[i % 14]));
         assert.ok(maxDifference(back, expected) < 1e-5);
       }),

@@ -11,7 +11,14 @@ import * as tf from "@tensorflow/tfjs";
 import type { Tensor1D, Tensor2D, Tensor3D } from "./tensors.ts";
 import type { Observation, SampledChunk } from "../types.ts";
 import { CAMERA_NAMES } from "../types.ts";
-import { closingTokens, type Dialect, type DialectName, DIALECTS } from "../tokenizer/dialect.ts";
+import type { ActionMode } from "../config/config.ts";
+import {
+  closingTokens,
+  type Dialect,
+  type DialectName,
+  DIALECTS,
+  type NormalizationMode,
+} from "../tokenizer/dialect.ts";
 import type { FastTokenizer } from "../tokenizer/fast.ts";
 import { ChunkGrammar } from "../tokenizer/grammar.ts";
 import type { LanguageTokenizer } from "../tokenizer/language.ts";
@@ -45,6 +52,10 @@ export interface PolicyShape {
   readonly maxTokenLen: number;
   /** Whose conventions the weights were trained with. Default openpi's. */
   readonly dialect?: DialectName;
+  /** How states and actions are normalised; the dialect's way if absent. */
+  readonly normalization?: NormalizationMode;
+  /** What the numbers of an action are; `delta` if absent. */
+  readonly actionMode?: ActionMode;
   /** States and actions are in the convention of openpi's base models; false if absent. */
   readonly adaptToPi?: boolean;
   /** Width of the critic's hidden layers. */
@@ -87,7 +98,7 @@ export class ActorCritic implements Disposable {
   readonly shape: PolicyShape;
   /** Its conventions of prompt and normalisation. */
   readonly dialect: Dialect;
-  /** Tokenizers and statistics, the latter in the dialect's mode. */
+  /** Tokenizers and statistics, the latter in the policy's mode. */
   readonly assets: PolicyAssets;
   /** Weights and sizes. */
   readonly network: Network;
@@ -125,7 +136,8 @@ export class ActorCritic implements Disposable {
     }
     this.shape = shape;
     this.dialect = DIALECTS[shape.dialect ?? "openpi"];
-    this.assets = { ...assets, stats: withMode(assets.stats, this.dialect.normalization) };
+    const mode = shape.normalization ?? this.dialect.normalization;
+    this.assets = { ...assets, stats: withMode(assets.stats, mode) };
     this.grammar = new ChunkGrammar(assets.fast, horizon, actionDim);
     this.#forced = forcedActionPrefix(assets.language);
     this.network = {

@@ -32,7 +32,7 @@ export const SHIPPED_CHECKPOINTS: readonly string[] = ["reach", "reach_debug"].m
 export type ModelField = "variant" | "actionDim" | "horizon" | "maxTokenLen";
 
 /** The conventions that the policy shall speak; any that the checkpoint has if absent. */
-export type DialectChoice = Partial<Pick<Config, "dialect" | "adaptToPi">>;
+export type ConventionChoice = Partial<Pick<Config, "dialect" | "actionMode" | "adaptToPi">>;
 
 const MODEL_FIELDS: readonly ModelField[] = ["variant", "actionDim", "horizon", "maxTokenLen"];
 
@@ -47,7 +47,7 @@ export async function chooseCheckpoint(
       Config,
       "resume" | "checkpoint" | "checkpointDir" | "expName" | ModelField
     >
-    & DialectChoice,
+    & ConventionChoice,
 ): Promise<CheckpointChoice> {
   if (config.resume) {
     const { path, passedOver } = await latestCheckpoint(config.checkpointDir, config.expName);
@@ -76,7 +76,7 @@ async function check(
   path: string,
   reason: string,
   notes: readonly string[],
-  config: Pick<Config, ModelField> & DialectChoice,
+  config: Pick<Config, ModelField> & ConventionChoice,
 ): Promise<CheckpointChoice> {
   const metadata = await describeCheckpoint(path, config);
   const found = differences(metadata, config);
@@ -92,7 +92,7 @@ async function check(
 /** What differs between a checkpoint's model and the configuration, each with both values. */
 function differences(
   { model }: CheckpointMetadata,
-  config: Pick<Config, ModelField> & DialectChoice,
+  config: Pick<Config, ModelField> & ConventionChoice,
 ): string[] {
   const { dialect: spoken = "openpi" } = model;
   const { dialect: wanted = spoken } = config;
@@ -106,6 +106,12 @@ function differences(
   if (config.adaptToPi !== undefined && adaptToPi !== config.adaptToPi) {
     found.push(`adaptToPi is ${adaptToPi}, the configuration says ${config.adaptToPi}`);
   }
-  if (spoken !== wanted) found.push(`dialect is ${spoken}, the configuration says ${wanted}`);
+  const { actionMode = "delta" } = model;
+  if (![actionMode, "auto", undefined].includes(config.actionMode)) {
+    found.push(`actionMode is ${actionMode}, the configuration says ${config.actionMode}`);
+  }
+  if (spoken !== wanted && wanted !== "auto") {
+    found.push(`dialect is ${spoken}, the configuration says ${wanted}`);
+  }
   return found;
 }

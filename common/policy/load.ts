@@ -5,10 +5,11 @@
 
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { readAssets } from "../checkpoint/checkpoint_files.ts";
+import { CheckpointError } from "../checkpoint/errors.ts";
 import type { Initialization } from "../checkpoint/metadata.ts";
 import type { DecodePositions } from "../config/config.ts";
 import { DIALECTS } from "../tokenizer/dialect.ts";
-import { normStatsFingerprint } from "../tokenizer/normalization.ts";
+import { type NormStats, normStatsFingerprint } from "../tokenizer/normalization.ts";
 import type { HostTensor } from "../types.ts";
 import { ActorCritic, type PolicyShape } from "./actor_critic.ts";
 import { loadAssets } from "./load_assets.ts";
@@ -107,6 +108,8 @@ export async function buildPolicy(
     actionDim: model.actionDim,
     maxTokenLen: model.maxTokenLen,
     dialect,
+    normalization: model.normalization,
+    actionMode: model.actionMode ?? "delta",
     adaptToPi: model.adaptToPi ?? critic.adaptToPi ?? false,
     valueHeadHiddenDim: (hasCritic && model.valueHeadHiddenDim) || critic.valueHeadHiddenDim,
     valueInput: (hasCritic && model.valueInput) || critic.valueInput,
@@ -118,6 +121,7 @@ export async function buildPolicy(
     ? byName(checkpoint.valueHead)
     : drawParameters(headSpecs, critic.normal);
   const assets = await loadAssets(dir);
+  checkStats(dir, assets.stats, shape);
   using owned = new DisposableStack(); // frees the weights if something after them throws
   const backbone = new ParameterStore(backboneSpecs(variant), byName(checkpoint.actorBackbone));
   owned.defer(() => backbone.dispose());
@@ -126,6 +130,16 @@ export async function buildPolicy(
   const policy = new ActorCritic(shape, assets, backbone, valueHead);
   owned.move();
   return policy;
+}
+
+/** Statistics of another robot would be used for the wrong joints. */
+function checkStats(dir: string, { state, actions }: NormStats, { actionDim }: PolicyShape): void {
+  if (actions.mean.length === actionDim && state.mean.length >= actionDim) return;
+  throw new CheckpointError(
+    `Cannot use checkpoint ${dir}: its statistics are of ${state.mean.length} numbers of the state ` +
+      `and ${actions.mean.length} of the actions, but its actions have ${actionDim}; put the ` +
+      "statistics of its own training beside it.",
+  );
 }
 
 /**
@@ -139,13 +153,17 @@ export function policySignature(
   const { variant, horizon, actionDim, maxTokenLen, valueHeadHiddenDim, valueInput } = shape;
   // The other critic never reads more than one state, whatever this says.
   const maxValueSteps = valueInput === "chunk" ? shape.maxValueSteps : undefined;
+  // The dialect's own way goes without saying.
+  const { normalization = dialect.normalization } = shape;
+  const ownMode = normalization === dialect.normalization ? [] : [normalization];
   return {
     model: JSON.stringify({ ...variant, valueHeadHiddenDim, valueInput, maxValueSteps }),
     dialect: dialect.name,
     convention: shape.adaptToPi ? "pi" : "aloha",
+    actions: shape.actionMode ?? "delta",
     tokenizer: assets.fast.fingerprint(),
     language: assets.language.fingerprint(),
-    normalization: normStatsFingerprint(assets.stats),
+    normalization: [...ownMode, normStatsFingerprint(assets.stats)].join(" "),
     chunk:
       `${horizon}x${actionDim}, at most ${maxTokenLen} text tokens, temperature ${temperature}`,
   };

@@ -6,9 +6,11 @@
 import { join, relative } from "node:path";
 import { assetsFolder } from "../checkpoint/checkpoint_files.ts";
 import { CheckpointError } from "../checkpoint/errors.ts";
+import { type LerobotConfig, readLerobotConfig } from "../checkpoint/lerobot_config.ts";
+import { readLerobotStats } from "../checkpoint/lerobot_stats.ts";
 import { FastTokenizer } from "../tokenizer/fast.ts";
 import { loadLanguageTokenizer } from "../tokenizer/language.ts";
-import { loadNormStats } from "../tokenizer/normalization.ts";
+import { loadNormStats, type NormStats } from "../tokenizer/normalization.ts";
 import type { PolicyAssets } from "./actor_critic.ts";
 
 /** Paths of the policy's assets below `assets/` of a checkpoint. */
@@ -64,6 +66,52 @@ async function statsPath(assets: string): Promise<string | undefined> {
 }
 
 /**
+ * The statistics of a checkpoint: openpi's `norm_stats.json` below its `assets/` or, where there is
+ * none, those that LeRobot saved beside its weights.
+ *
+ * @param dir A checkpoint's folder or file.
+ * @returns The statistics; undefined when there are none.
+ * @throws {CheckpointError} When there are several, or LeRobot's are damaged or of another
+ *   normalisation than its `config.json` says.
+ * @throws {SyntaxError} When a file is not what its name says.
+ */
+export async function findNormStats(dir: string): Promise<NormStats | undefined> {
+  const assets = await assetsFolder(dir);
+  const path = assets && await statsPath(assets);
+  if (path !== undefined) return await loadNormStats(path);
+  const found = await readLerobotStats(dir);
+  if (found === undefined) return undefined;
+  const said = (await readConfigIfGood(dir))?.normalization;
+  if (said !== undefined && found.normalization !== undefined && said !== found.normalization) {
+    throw new CheckpointError(
+      `Cannot use the statistics of ${dir}: its config.json normalises by ${said}, its ` +
+        `policy_preprocessor.json by ${found.normalization}; take both from the same checkpoint.`,
+    );
+  }
+  return found.stats;
+}
+
+/** For what is only to be told: whoever needs the configuration says what is wrong with it. */
+async function readConfigIfGood(dir: string): Promise<LerobotConfig | undefined> {
+  try {
+    return await readLerobotConfig(dir);
+  } catch (error) {
+    if (error instanceof CheckpointError) return undefined;
+    throw error;
+  }
+}
+
+/** Where tokenizers that are missing come from, as far as LeRobot's configuration tells. */
+async function hintsOf(dir: string): Promise<{ fast: string; language: string }> {
+  const config = await readConfigIfGood(dir);
+  if (config === undefined) return { fast: "", language: "" };
+  return {
+    fast: ` (from ${config.actionTokenizer} on Hugging Face)`,
+    language: ` (from ${config.textTokenizer} on Hugging Face)`,
+  };
+}
+
+/**
  * Read the assets of a checkpoint of any origin.
  *
  * @param dir A checkpoint's folder; the files are below its `assets/`.
@@ -74,13 +122,14 @@ export async function loadAssets(dir: string): Promise<PolicyAssets> {
   const assets = await assetsFolder(dir) ?? join(dir, "assets");
   const fast = join(assets, ASSET_PATHS.fast);
   const language = join(assets, ASSET_PATHS.language);
-  const stats = await assetsFolder(dir) === undefined ? undefined : await statsPath(assets);
+  const stats = await findNormStats(dir);
+  const from = await hintsOf(dir);
   const missing: string[] = [];
   for (const name of ["tokenizer.json", "processor_config.json"]) {
-    if (!await isFile(join(fast, name))) missing.push(`FAST's ${name} in ${fast}`);
+    if (!await isFile(join(fast, name))) missing.push(`FAST's ${name} in ${fast}${from.fast}`);
   }
   if (!await isFile(join(language, "tokenizer.json"))) {
-    missing.push(`the language tokenizer's tokenizer.json in ${language}`);
+    missing.push(`the language tokenizer's tokenizer.json in ${language}${from.language}`);
   }
   if (stats === undefined) {
     missing.push(`the normalisation statistics as ${join(assets, ASSET_PATHS.stats)}`);
@@ -94,6 +143,6 @@ export async function loadAssets(dir: string): Promise<PolicyAssets> {
   return {
     fast: await FastTokenizer.load(fast),
     language: await loadLanguageTokenizer(language),
-    stats: await loadNormStats(stats),
+    stats,
   };
 }

@@ -6,7 +6,7 @@
 import { CheckpointError } from "../checkpoint/errors.ts";
 import type { Config, OnLoadFailure } from "../config/config.ts";
 import { type CheckpointChoice, chooseCheckpoint } from "./choose_checkpoint.ts";
-import { foreignMetadata } from "./load_description.ts";
+import { foreignMetadata, unreadableFacts } from "./load_description.ts";
 
 /** What the program drives. */
 export type RobotKind = "simulated" | "real";
@@ -78,7 +78,8 @@ export async function chooseOrRandom(
   } catch (error) {
     const mayFallBack = onFailure === "random" && !config.resume && config.checkpoint !== "";
     if (!isLoadFailure(error) || !mayFallBack || isMismatch(error)) throw error;
-    const metadata = foreignMetadata(config.checkpoint, { kind: "imitation", notes: [] }, config);
+    const facts = await unreadableFacts(config.checkpoint);
+    const metadata = foreignMetadata(config.checkpoint, facts, config);
     return { path: config.checkpoint, metadata, reason: "starting beside", notes: [] };
   }
 }

@@ -41,7 +41,7 @@ export async function loadOrRandom(
         { cause: error },
       );
     }
-    const checkpoint = randomCheckpoint(dir, options, options.normal);
+    const checkpoint = await randomCheckpoint(dir, options, options.normal);
     return {
       policy: await buildPolicy(dir, checkpoint, options),
       checkpoint,

@@ -7,13 +7,22 @@ import { checkTensors } from "../checkpoint/check_tensors.ts";
 import { type Checkpoint, readCheckpoint } from "../checkpoint/checkpoint.ts";
 import { readMapped } from "../checkpoint/names/mapped_tensor.ts";
 import { adapterNotes, isAdapter } from "../checkpoint/names/plan.ts";
+import { CheckpointError } from "../checkpoint/errors.ts";
+import type { LerobotConfig } from "../checkpoint/lerobot_config.ts";
 import { planValueHead } from "../checkpoint/names/stacked.ts";
 import { checkTied } from "../checkpoint/names/tied.ts";
 import { openTensorSource } from "../checkpoint/open_source.ts";
 import { planBackbone, recognise } from "../checkpoint/recognise.ts";
 import type { TensorSource } from "../checkpoint/tensor_source.ts";
 import type { HostTensor } from "../types.ts";
-import { foreignMetadata, hasMetadata, isLoraOf, type WantedModel } from "./load_description.ts";
+import {
+  foreignFacts,
+  foreignMetadata,
+  hasMetadata,
+  isLoraOf,
+  unreadableFacts,
+  type WantedModel,
+} from "./load_description.ts";
 import { backboneSpecs, drawParameters, type ParameterSpec, valueHeadSpecs } from "./parameters.ts";
 import { VARIANTS } from "./variants.ts";
 
@@ -74,14 +83,27 @@ async function readTendon(
   return { checkpoint: { ...read, actorBackbone, metadata }, notes: adapterNotes(missing) };
 }
 
+/** FAST ids lie below the highest words of the vocabulary, and must lie where they were trained. */
+function checkFastIds(config: LerobotConfig | undefined, variant: keyof typeof VARIANTS): void {
+  const { fastSkipTokens } = VARIANTS[variant];
+  if (config === undefined || config.fastSkipTokens === fastSkipTokens) return;
+  throw new CheckpointError(
+    `Cannot use ${config.path}: its fast_skip_tokens is ${config.fastSkipTokens}, but in variant ` +
+      `${variant} the ${fastSkipTokens} highest ids are no action tokens.`,
+  );
+}
+
 async function readForeign(
+  dir: string,
   source: TensorSource,
   wanted: WantedModel,
   normal: () => number,
 ): Promise<ReadWeights> {
   const recognition = recognise(source);
-  const metadata = foreignMetadata(source.path, recognition, wanted);
+  const facts = await foreignFacts(dir, recognition);
+  const metadata = foreignMetadata(dir, facts, wanted);
   const { variant } = metadata.model;
+  checkFastIds(facts.lerobot, variant);
   const specs = backboneSpecs(VARIANTS[variant]);
   const plan = planBackbone(source, VARIANTS[variant], shapesOf(specs));
   const head = planValueHead(source.tensors);
@@ -116,7 +138,7 @@ async function readForeign(
     },
     notes: [
       `${source.path} is a checkpoint of ${origin} (${format})`,
-      ...recognition.notes,
+      ...facts.notes,
       ...plan.notes,
       ...(origin === "lerobot" && metadata.model.dialect !== "lerobot"
         ? ["LeRobot trains with other prompts than openpi: its checkpoints want --dialect lerobot"]
@@ -142,7 +164,7 @@ export async function readWeightsOf(
 ): Promise<ReadWeights> {
   if (await hasMetadata(dir)) return await readTendon(dir, wanted, normal);
   using source = await openTensorSource(dir);
-  return await readForeign(source, wanted, normal);
+  return await readForeign(dir, source, wanted, normal);
 }
 
 /**
@@ -153,12 +175,12 @@ export async function readWeightsOf(
  * @param normal Standard normal numbers.
  * @throws {CheckpointError} When the model is not given.
  */
-export function randomCheckpoint(
+export async function randomCheckpoint(
   dir: string,
   wanted: WantedModel,
   normal: () => number,
-): Checkpoint {
-  const metadata = foreignMetadata(dir, { kind: "imitation", notes: [] }, wanted);
+): Promise<Checkpoint> {
+  const metadata = foreignMetadata(dir, await unreadableFacts(dir), wanted);
   const specs = backboneSpecs(VARIANTS[metadata.model.variant]);
   return {
     metadata: { ...metadata, initialization: "random" },

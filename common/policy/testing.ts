@@ -9,7 +9,7 @@ import * as tf from "@tensorflow/tfjs";
 import type { Tensor } from "./tensors.ts";
 import { CAMERA_NAMES, type HostTensor, type Observation, type RgbImage } from "../types.ts";
 import { createLanguageTokenizer, type LanguageFiles } from "../tokenizer/language.ts";
-import type { FieldStats, NormStats } from "../tokenizer/normalization.ts";
+import type { QuantileStats } from "../tokenizer/normalization.ts";
 import { fitTokenizer, randomSource } from "../tokenizer/testing.ts";
 import { buildWordLevelTokenizer } from "../tokenizer/word_level.ts";
 import { ActorCritic, type PolicyAssets, type PolicyShape } from "./actor_critic.ts";
@@ -48,7 +48,7 @@ export function languageFiles(): LanguageFiles {
   return buildWordLevelTokenizer(["reach", "the", "red", "blue", "ball", "now"]);
 }
 
-function flatStats(dim: number, low: number, high: number): FieldStats {
+function flatStats(dim: number, low: number, high: number): QuantileStats {
   const all = (x: number) => new Array<number>(dim).fill(x);
   return {
     mean: all((low + high) / 2),
@@ -59,7 +59,7 @@ function flatStats(dim: number, low: number, high: number): FieldStats {
 }
 
 /** Made-up normalisation statistics: states in ±1.5, actions in ±0.3. */
-export function makeStats(): NormStats {
+export function makeStats(): { state: QuantileStats; actions: QuantileStats } {
   return { state: flatStats(14, -1.5, 1.5), actions: flatStats(ACTION_DIM, -0.3, 0.3) };
 }
 

@@ -18,10 +18,14 @@ export const DIALECT_NAMES = ["openpi", "lerobot"] as const;
 export type DialectName = (typeof DIALECT_NAMES)[number];
 
 /**
- * How numbers become normalised: `quantile` maps the 1st and 99th percentile to ∓1, `mean_std`
- * shifts to mean 0 and scales to deviation 1.
+ * How numbers become normalised: `quantile` maps the 1st and 99th percentile to ∓1, as openpi does
+ * it; `lerobot_quantile` is LeRobot's, which differs where the two are equal or nearly so;
+ * `mean_std` shifts to mean 0 and scales to deviation 1.
  */
-export type NormalizationMode = "quantile" | "mean_std";
+export const NORMALIZATION_MODES = ["quantile", "mean_std", "lerobot_quantile"] as const;
+
+/** One of {@link NORMALIZATION_MODES}. */
+export type NormalizationMode = (typeof NORMALIZATION_MODES)[number];
 
 /** What distinguishes a dialect. */
 export interface Dialect {
@@ -36,7 +40,7 @@ export interface Dialect {
    * (its training does not); the sampler is what is followed here.
    */
   readonly repeatsBos: boolean;
-  /** How state and actions are normalised. Neither dialect clips. */
+  /** How state and actions are normalised unless a checkpoint says otherwise. Neither clips. */
   readonly normalization: NormalizationMode;
   /**
    * What ends a sampled chunk. Both train `|` and then EOS behind the FAST tokens, but LeRobot's

@@ -15,8 +15,11 @@ import type { NormalizationMode } from "./dialect.ts";
 /** openpi adds this to q99 − q01 so that a constant is not divided by zero. */
 const EPSILON = 1e-6;
 
-/** LeRobot adds this to the deviation when it normalises, and not when it un-normalises. */
-const STD_EPSILON = 1e-8;
+/**
+ * LeRobot adds this to the deviation when it normalises, and not when it un-normalises. It also is the
+ * distance of q99 from q01 where both are equal; elsewhere nothing is added to that.
+ */
+const LEROBOT_EPSILON = 1e-8;
 
 /**
  * Default least distance of q99 from q01, in the data's own unit: 0.02 rad is about 1°, or 2 % of
@@ -30,13 +33,16 @@ export interface FieldStats {
   readonly mean: readonly number[];
   /** Population standard deviations. */
   readonly std: readonly number[];
-  /** 1st percentiles. */
-  readonly q01: readonly number[];
+  /** 1st percentiles; absent where nobody computed them, and then {@link q99} is, too. */
+  readonly q01?: readonly number[];
   /** 99th percentiles, none below its q01. */
-  readonly q99: readonly number[];
+  readonly q99?: readonly number[];
   /** How they are used: by quantiles if absent. No part of the file; see {@link withMode}. */
   readonly mode?: NormalizationMode;
 }
+
+/** Statistics that have percentiles. */
+export type QuantileStats = FieldStats & Required<Pick<FieldStats, "q01" | "q99">>;
 
 /** Statistics of everything that is normalised. */
 export interface NormStats {
@@ -47,14 +53,40 @@ export interface NormStats {
 }
 
 const numbers = z.array(z.number()).min(1);
-const fieldSchema = z.object({ mean: numbers, std: numbers, q01: numbers, q99: numbers })
-  .refine((f) => [f.std, f.q01, f.q99].every((list) => list.length === f.mean.length), {
-    message: "mean, std, q01 and q99 differ in length",
+const fieldSchema = z.object({
+  mean: numbers,
+  std: numbers,
+  q01: numbers.optional(),
+  q99: numbers.optional(),
+})
+  .refine((f) => (f.q01 === undefined) === (f.q99 === undefined), {
+    message: "q01 and q99 belong together, one of them is missing",
   })
-  .refine((f) => f.q01.every((q, i) => q <= f.q99[i]), { message: "a q01 lies above its q99" });
+  .refine(
+    (f) => [f.std, f.q01, f.q99].every((list) => !list || list.length === f.mean.length),
+    { message: "mean, std, q01 and q99 differ in length" },
+  )
+  .refine((f) => !f.q01 || !f.q99 || f.q01.every((q, i) => q <= f.q99![i]), {
+    message: "a q01 lies above its q99",
+  });
 const fileSchema = z.object({
   norm_stats: z.object({ state: fieldSchema, actions: fieldSchema }),
 });
+
+/**
+ * Check statistics of one field that come from a file.
+ *
+ * @param stats Anything.
+ * @returns The statistics, or what is wrong with them: a place such as `q01.3` and a clause.
+ */
+export function parseFieldStats(
+  stats: unknown,
+): { readonly stats: FieldStats } | { readonly place: string; readonly fault: string } {
+  const parsed = fieldSchema.safeParse(stats);
+  if (parsed.success) return { stats: parsed.data };
+  const issue = parsed.error.issues[0];
+  return { place: issue.path.join("."), fault: issue.message };
+}
 
 /**
  * The same statistics, used in another way.
@@ -62,15 +94,37 @@ const fileSchema = z.object({
  * @param stats The statistics.
  * @param mode How {@link normalize} and {@link unnormalize} shall use them.
  * @returns A copy that says so.
+ * @throws {RangeError} When percentiles are needed and there are none.
  */
 export function withMode({ state, actions }: NormStats, mode: NormalizationMode): NormStats {
   const used = mode === "quantile" ? {} : { mode };
+  for (const [field, { q01, q99 }] of Object.entries({ state, actions })) {
+    if (mode !== "mean_std" && (q01 === undefined || q99 === undefined)) {
+      throw new RangeError(
+        `Cannot normalise by quantiles: the statistics of ${field} have no q01 and q99; compute ` +
+          "statistics that have them, or use a checkpoint that normalises by mean and deviation",
+      );
+    }
+  }
   return { state: { ...inOrder(state), ...used }, actions: { ...inOrder(actions), ...used } };
 }
 
+/** Where −1 is, and how much ±1 is apart, of dimension d. */
+function spanOf(stats: FieldStats, d: number): { low: number; span: number } {
+  const { q01, q99, mode } = stats;
+  if (q01 === undefined || q99 === undefined) {
+    throw new RangeError("Cannot normalise by quantiles: the statistics have no q01 and q99");
+  }
+  const low = q01[d];
+  const span = q99[d] - low;
+  if (mode === "lerobot_quantile") return { low, span: span === 0 ? LEROBOT_EPSILON : span };
+  return { low, span: span + EPSILON };
+}
+
 /**
- * Normalise samples: `(x − q01) / (q99 − q01 + 1e-6) · 2 − 1`, or `(x − mean) / (std + 1e-8)` if
- * the statistics' mode is `mean_std`.
+ * Normalise samples: `(x − q01) / (q99 − q01 + 1e-6) · 2 − 1`; without the 1e-6 (but by 1e-8 where
+ * both are equal) if the statistics' mode is `lerobot_quantile`; `(x − mean) / (std + 1e-8)` if it is
+ * `mean_std`.
  *
  * @param values `[N, D]` row-major.
  * @param stats Statistics `[D]`.
@@ -82,13 +136,13 @@ export function normalize(values: ArrayLike<number>, stats: FieldStats): Float32
   const out = new Float32Array(values.length);
   if (stats.mode === "mean_std") {
     for (let i = 0; i < out.length; i++) {
-      out[i] = (values[i] - stats.mean[i % dim]) / (stats.std[i % dim] + STD_EPSILON);
+      out[i] = (values[i] - stats.mean[i % dim]) / (stats.std[i % dim] + LEROBOT_EPSILON);
     }
     return out;
   }
   for (let i = 0; i < out.length; i++) {
-    const low = stats.q01[i % dim];
-    out[i] = ((values[i] - low) / (stats.q99[i % dim] - low + EPSILON)) * 2 - 1;
+    const { low, span } = spanOf(stats, i % dim);
+    out[i] = ((values[i] - low) / span) * 2 - 1;
   }
   return out;
 }
@@ -111,8 +165,8 @@ export function unnormalize(values: ArrayLike<number>, stats: FieldStats): Float
     return out;
   }
   for (let i = 0; i < out.length; i++) {
-    const low = stats.q01[i % dim];
-    out[i] = ((values[i] + 1) / 2) * (stats.q99[i % dim] - low + EPSILON) + low;
+    const { low, span } = spanOf(stats, i % dim);
+    out[i] = ((values[i] + 1) / 2) * span + low;
   }
   return out;
 }
@@ -134,7 +188,7 @@ export function computeFieldStats(
   values: ArrayLike<number>,
   dim: number,
   minRange: number | readonly number[] = DEFAULT_MIN_RANGE,
-): FieldStats {
+): QuantileStats {
   const count = values.length / dim;
   if (!Number.isInteger(dim) || dim < 1 || !Number.isInteger(count) || count < 1) {
     throw new RangeError(
@@ -231,11 +285,11 @@ export function normStatsFingerprint(stats: NormStats): string {
 }
 
 function inOrder({ mean, std, q01, q99 }: FieldStats): FieldStats {
-  return { mean, std, q01, q99 };
+  return q01 === undefined ? { mean, std } : { mean, std, q01, q99 };
 }
 
 function checkDim(verb: string, length: number, stats: FieldStats): number {
-  const dim = stats.q01.length;
+  const dim = stats.mean.length;
   if (length % dim !== 0) {
     throw new RangeError(
       `Cannot ${verb}: ${length} values are not samples of ${dim} numbers, which the statistics have`,

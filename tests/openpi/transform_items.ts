@@ -227,7 +227,7 @@ const alohaItems = (["plain", "adapted"] as const).flatMap((name): FidelityItem[
       ...rel,
       measure: () =>
         maxDifference(
-          toPolicyActions(actions, state, ALOHA_DIM, adapts),
+          toPolicyActions(actions, state, ALOHA_DIM, { adaptToPi: adapts }),
           floats(expected.deltaActions),
         ),
     },
@@ -239,7 +239,7 @@ const alohaItems = (["plain", "adapted"] as const).flatMap((name): FidelityItem[
         const stats = identityStats();
         const normalized = normalizeActions(floats(expected.deltaActions), stats);
         return maxDifference(
-          toRobotActions(normalized, state, ALOHA_DIM, stats, adapts),
+          toRobotActions(normalized, state, ALOHA_DIM, stats, { adaptToPi: adapts }),
           floats(expected.outputActions),
         );
       },
