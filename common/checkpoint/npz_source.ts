@@ -4,20 +4,13 @@
  * @module
  */
 
-import type { HostTensor } from "../types.ts";
+import { createTensorSource } from "./create_source.ts";
 import { BYTES_PER_NUMBER } from "./dtype.ts";
 import { CheckpointError } from "./errors.ts";
 import { type ArchiveEntry, listArchive, unpackEntry } from "./npz_archive.ts";
 import { NPY_PREFIX_BYTES, type NpyHeader, npyHeaderBytes, parseNpyHeader } from "./npz_header.ts";
 import { elementCount } from "./safetensors_header.ts";
-import {
-  assembleTensor,
-  blocksOfBytes,
-  copyBox,
-  DEFAULT_BLOCK_BYTES,
-  findTensor,
-  rowMajorStrides,
-} from "./tensor_blocks.ts";
+import { blocksOfBytes, copyBox, rowMajorStrides } from "./tensor_blocks.ts";
 import type { SkippedTensor, StoredTensor, TensorBlock, TensorSource } from "./tensor_source.ts";
 
 const SUFFIX = ".npy";
@@ -53,39 +46,18 @@ function reverseAxes({ origin, shape, values }: TensorBlock): TensorBlock {
   return { origin: origin.toReversed(), shape: reversed, values: turned };
 }
 
-class NpzSource implements TensorSource {
-  readonly format = "npz";
-  readonly path: string;
-  readonly tensors: readonly StoredTensor[];
-  readonly skipped: readonly SkippedTensor[];
-  readonly #byName: ReadonlyMap<string, NpzTensor>;
-
-  constructor(path: string, tensors: readonly NpzTensor[], skipped: readonly SkippedTensor[]) {
-    this.path = path;
-    this.skipped = skipped;
-    this.tensors = tensors
-      .map(({ name, shape, dtype, file }) => ({ name, shape, dtype, file }))
-      .sort((a, b) => a.name < b.name ? -1 : 1);
-    this.#byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
-  }
-
-  async *blocks(name: string, maxBlockBytes = DEFAULT_BLOCK_BYTES): AsyncIterable<TensorBlock> {
-    const { entry, header, shape, dtype } = findTensor(this.#byName, name, this.path);
-    const bytes = skipBytes(unpackEntry(this.path, entry), header.byteLength);
-    const stored = { shape: header.isFortranOrder ? shape.toReversed() : shape, dtype };
-    const truncated = (found: number) =>
-      new CheckpointError(`Cannot read ${this.path}: tensor ${name} ends after ${found} bytes.`);
-    for await (const block of blocksOfBytes(bytes, stored, maxBlockBytes, truncated)) {
-      yield header.isFortranOrder ? reverseAxes(block) : block;
-    }
-  }
-
-  async read(name: string): Promise<HostTensor> {
-    return await assembleTensor(findTensor(this.#byName, name, this.path), this.blocks(name));
-  }
-
-  [Symbol.dispose](): void {
-    // Files are open only while they are read.
+/** Read a tensor of the archive at `path`. */
+async function* npzBlocks(
+  path: string,
+  { name, entry, header, shape, dtype }: NpzTensor,
+  maxBlockBytes: number,
+): AsyncGenerator<TensorBlock> {
+  const bytes = skipBytes(unpackEntry(path, entry), header.byteLength);
+  const stored = { shape: header.isFortranOrder ? shape.toReversed() : shape, dtype };
+  const truncated = (found: number) =>
+    new CheckpointError(`Cannot read ${path}: tensor ${name} ends after ${found} bytes.`);
+  for await (const block of blocksOfBytes(bytes, stored, maxBlockBytes, truncated)) {
+    yield header.isFortranOrder ? reverseAxes(block) : block;
   }
 }
 
@@ -150,5 +122,11 @@ export async function openNpz(path: string): Promise<TensorSource> {
     tensors.push({ name, shape, dtype, file: path, entry, header });
   }
   if (tensors.length === 0) throw new CheckpointError(`Cannot read ${path}: it holds no tensor.`);
-  return new NpzSource(path, tensors, skipped);
+  return createTensorSource({
+    format: "npz",
+    path,
+    tensors,
+    skipped,
+    readBlocks: (tensor, maxBlockBytes) => npzBlocks(path, tensor, maxBlockBytes),
+  });
 }

@@ -5,15 +5,15 @@
  */
 
 import { join } from "node:path";
-import type { HostTensor } from "../types.ts";
+import { createTensorSource } from "./create_source.ts";
 import { BYTES_PER_NUMBER } from "./dtype.ts";
 import { CheckpointError } from "./errors.ts";
 import { type KeyValueStore, openDirectoryStore } from "./key_value_store.ts";
 import { openOcdbtStore } from "./ocdbt/store.ts";
 import { type OrbaxMetadata, readOrbaxMetadata } from "./orbax_metadata.ts";
 import { elementCount } from "./safetensors_header.ts";
-import { assembleTensor, DEFAULT_BLOCK_BYTES, findTensor, rowMajorBoxes } from "./tensor_blocks.ts";
-import type { SkippedTensor, StoredTensor, TensorBlock, TensorSource } from "./tensor_source.ts";
+import { rowMajorBoxes } from "./tensor_blocks.ts";
+import type { SkippedTensor, StoredTensor, TensorSource } from "./tensor_source.ts";
 import { type StoredArray, zarrBlocks } from "./zarr_blocks.ts";
 import { chunkKey, parseZarrMetadata } from "./zarr_metadata.ts";
 
@@ -40,39 +40,6 @@ const MAX_EXPANSION = 1 << 15;
 /** A tensor and its array. */
 interface OrbaxTensor extends StoredTensor {
   readonly stored: StoredArray;
-}
-
-class OrbaxSource implements TensorSource {
-  readonly format: "orbax-ocdbt" | "orbax-zarr";
-  readonly path: string;
-  readonly tensors: readonly StoredTensor[];
-  readonly skipped: readonly SkippedTensor[];
-  readonly #byName: ReadonlyMap<string, OrbaxTensor>;
-
-  constructor(
-    format: "orbax-ocdbt" | "orbax-zarr",
-    path: string,
-    tensors: readonly OrbaxTensor[],
-    skipped: readonly SkippedTensor[],
-  ) {
-    this.format = format;
-    this.path = path;
-    this.skipped = skipped;
-    this.tensors = tensors.map(({ name, shape, dtype, file }) => ({ name, shape, dtype, file }));
-    this.#byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
-  }
-
-  async *blocks(name: string, maxBlockBytes = DEFAULT_BLOCK_BYTES): AsyncIterable<TensorBlock> {
-    yield* zarrBlocks(findTensor(this.#byName, name, this.path).stored, maxBlockBytes);
-  }
-
-  async read(name: string): Promise<HostTensor> {
-    return await assembleTensor(findTensor(this.#byName, name, this.path), this.blocks(name));
-  }
-
-  [Symbol.dispose](): void {
-    // Files are open only while they are read.
-  }
 }
 
 /** Check that the chunks of an array are there and can hold it. */
@@ -156,8 +123,13 @@ async function openStore(
   if (found.size === 0) {
     throw new CheckpointError(`Cannot read ${store.path}: it holds no zarr array.`);
   }
-  const byName = (a: { name: string }, b: { name: string }) => a.name < b.name ? -1 : 1;
-  return new OrbaxSource(format, store.path, [...tensors.values()].sort(byName), skipped);
+  return createTensorSource({
+    format,
+    path: store.path,
+    tensors: [...tensors.values()],
+    skipped,
+    readBlocks: ({ stored }, maxBlockBytes) => zarrBlocks(stored, maxBlockBytes),
+  });
 }
 
 /**

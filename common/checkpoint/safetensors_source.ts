@@ -6,13 +6,13 @@
 
 import { basename, dirname, join } from "node:path";
 import { z } from "zod";
-import type { HostTensor } from "../types.ts";
+import { createTensorSource } from "./create_source.ts";
 import { CheckpointError } from "./errors.ts";
 import { readSmallFile, streamRange } from "./file_ranges.ts";
 import { openSafetensors } from "./safetensors.ts";
 import type { SafetensorsHeader, TensorEntry } from "./safetensors_header.ts";
-import { assembleTensor, blocksOfBytes, DEFAULT_BLOCK_BYTES, findTensor } from "./tensor_blocks.ts";
-import type { SkippedTensor, StoredTensor, TensorBlock, TensorSource } from "./tensor_source.ts";
+import { blocksOfBytes } from "./tensor_blocks.ts";
+import type { SkippedTensor, StoredTensor, TensorSource } from "./tensor_source.ts";
 
 const MAX_INDEX_BYTES = 1 << 26;
 
@@ -23,40 +23,25 @@ interface FileTensor extends StoredTensor {
   readonly entry: TensorEntry;
 }
 
-class SafetensorsSource implements TensorSource {
-  readonly format = "safetensors";
-  readonly path: string;
-  readonly tensors: readonly StoredTensor[];
-  readonly skipped: readonly SkippedTensor[];
-  readonly #byName: ReadonlyMap<string, FileTensor>;
-
-  constructor(path: string, tensors: readonly FileTensor[], skipped: readonly SkippedTensor[]) {
-    this.path = path;
-    this.skipped = skipped;
-    this.tensors = tensors
-      .map(({ name, shape, dtype, file }) => ({ name, shape, dtype, file }))
-      .sort((a, b) => a.name < b.name ? -1 : 1);
-    this.#byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
-  }
-
-  async *blocks(name: string, maxBlockBytes = DEFAULT_BLOCK_BYTES): AsyncIterable<TensorBlock> {
-    const { file, entry } = findTensor(this.#byName, name, this.path);
-    yield* blocksOfBytes(
-      streamRange(file, entry.start, entry.byteLength),
-      entry,
-      maxBlockBytes,
-      (found) =>
-        new CheckpointError(`Cannot read ${file}: tensor ${name} ends after ${found} bytes.`),
-    );
-  }
-
-  async read(name: string): Promise<HostTensor> {
-    return await assembleTensor(findTensor(this.#byName, name, this.path), this.blocks(name));
-  }
-
-  [Symbol.dispose](): void {
-    // Files are open only while they are read.
-  }
+function createSource(
+  path: string,
+  tensors: readonly FileTensor[],
+  skipped: readonly SkippedTensor[],
+): TensorSource {
+  return createTensorSource({
+    format: "safetensors",
+    path,
+    tensors,
+    skipped,
+    readBlocks: ({ name, file, entry }, maxBlockBytes) =>
+      blocksOfBytes(
+        streamRange(file, entry.start, entry.byteLength),
+        entry,
+        maxBlockBytes,
+        (found) =>
+          new CheckpointError(`Cannot read ${file}: tensor ${name} ends after ${found} bytes.`),
+      ),
+  });
 }
 
 async function readHeader(file: string): Promise<SafetensorsHeader> {
@@ -87,7 +72,7 @@ function listed({ entries, skipped }: SafetensorsHeader, file: string) {
  */
 export async function openSafetensorsSource(path: string): Promise<TensorSource> {
   const { tensors, skipped } = listed(await readHeader(path), path);
-  return new SafetensorsSource(path, tensors, skipped);
+  return createSource(path, tensors, skipped);
 }
 
 /** Read which shard holds which tensor. */
@@ -162,5 +147,5 @@ export async function openShardedSafetensors(path: string): Promise<TensorSource
       );
     }
   }
-  return new SafetensorsSource(dirname(path), tensors, skipped);
+  return createSource(dirname(path), tensors, skipped);
 }

@@ -200,23 +200,3 @@ export async function assembleTensor(
   }
   return { name, shape, data };
 }
-
-/**
- * Find a tensor by its name.
- *
- * @param tensors What a source holds.
- * @param name The name.
- * @param path The source, for the error.
- * @throws {CheckpointError} When there is none.
- */
-export function findTensor<T extends StoredTensor>(
-  tensors: ReadonlyMap<string, T>,
-  name: string,
-  path: string,
-): T {
-  const tensor = tensors.get(name);
-  if (tensor === undefined) {
-    throw new CheckpointError(`Cannot read ${path}: it has no tensor ${JSON.stringify(name)}.`);
-  }
-  return tensor;
-}
