@@ -38,7 +38,7 @@ export interface LerobotConfig {
   /** H: control steps of a chunk. */
   readonly horizon: number;
   /** A: numbers of an action, and of the state that prompts tell. */
-  readonly actionDim: (typeof ACTION_DIMS)[number];
+  readonly actionDim: 7 | 14;
   /** Most text tokens of a sequence: those of the prompt and those of the action. */
   readonly maxTokenLen: number;
   /** What the numbers of an action are. */
@@ -62,7 +62,7 @@ const features = z.record(z.string(), feature);
 const configSchema = z.looseObject({
   chunk_size: size,
   output_features: z.looseObject({ action: feature }),
-  input_features: features.default({}),
+  input_features: features.nullish().transform((found) => found ?? {}),
   use_relative_actions: z.boolean().default(false),
   relative_exclude_joints: z.array(z.string()).default(["gripper"]),
   action_feature_names: z.array(z.string()).nullish(),
@@ -265,4 +265,20 @@ export async function readBeside(
 export async function readLerobotConfig(path: string): Promise<LerobotConfig | undefined> {
   const found = await readBeside(path, LEROBOT_CONFIG_FILE);
   return found && parseLerobotConfig(found.bytes, found.path);
+}
+
+/**
+ * As {@link readLerobotConfig}, for whoever only tells of it: somebody else says what is wrong with one
+ * that cannot be used.
+ *
+ * @param path A checkpoint's file or folder.
+ * @returns What it says; undefined when there is none, or it cannot be used.
+ */
+export async function lerobotConfigIfGood(path: string): Promise<LerobotConfig | undefined> {
+  try {
+    return await readLerobotConfig(path);
+  } catch (error) {
+    if (error instanceof CheckpointError) return undefined;
+    throw error;
+  }
 }

@@ -40,6 +40,22 @@ for (const [actionDim, adaptToPi] of [[7, false], [14, false], [7, true], [14, t
   });
 }
 
+Deno.test("an action mode decides which numbers are differences, both ways", () => {
+  const state = Float32Array.from({ length: 14 }, (_, i) => i / 10);
+  const targets = new Float32Array(14).fill(1);
+  const stats = statsOf(14);
+  for (const actionMode of ["delta", "delta_all", "absolute"] as const) {
+    const raw = toPolicyActions(targets, state, 14, { actionMode });
+    for (const i of [0, 5, 6, 7, 12, 13]) {
+      const isDifference = actionMode !== "absolute" &&
+        (actionMode === "delta_all" || i % 7 !== 6);
+      assert.ok(Math.abs(raw[i] - (isDifference ? 1 - state[i] : 1)) < 1e-6, `${actionMode} ${i}`);
+    }
+    const back = toRobotActions(normalizeActions(raw, stats), state, 14, stats, { actionMode });
+    assert.ok(maxDifference(back, targets) < 1e-5);
+  }
+});
+
 Deno.test("joints are differences from the state, grippers are absolute", () => {
   const state = Float32Array.from({ length: 14 }, (_, i) => i / 10);
   const raw = toPolicyActions(Float32Array.from({ length: 14 }, () => 1), state, 14);

@@ -4,7 +4,6 @@
  */
 
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
-import { readAssets } from "../checkpoint/checkpoint_files.ts";
 import { CheckpointError } from "../checkpoint/errors.ts";
 import type { Initialization } from "../checkpoint/metadata.ts";
 import type { DecodePositions } from "../config/config.ts";
@@ -18,7 +17,7 @@ import { readWeightsOf } from "./load_weights.ts";
 import { backboneSpecs, drawParameters, ParameterStore, valueHeadSpecs } from "./parameters.ts";
 import { VARIANTS, withDecodePositions } from "./variants.ts";
 
-export { ASSET_PATHS, loadAssets } from "./load_assets.ts";
+export { ASSET_PATHS, loadAssets, readAssetFiles } from "./load_assets.ts";
 
 /** How the critic is made when the checkpoint has none. */
 export interface CriticOptions {
@@ -211,9 +210,4 @@ export function assignWeights({ network }: ActorCritic, weights: readonly HostTe
   network.valueHead.check(valueHead);
   network.backbone.assign(actorBackbone);
   network.valueHead.assign(valueHead);
-}
-
-/** Every file below `assets/` of a checkpoint, to be carried into the next one. */
-export async function readAssetFiles(dir: string): Promise<ReadonlyMap<string, Uint8Array>> {
-  return await readAssets(dir);
 }

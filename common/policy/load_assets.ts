@@ -4,13 +4,13 @@
  */
 
 import { join, relative } from "node:path";
-import { assetsFolder } from "../checkpoint/checkpoint_files.ts";
+import { assetsFolder, readAssets } from "../checkpoint/checkpoint_files.ts";
 import { CheckpointError } from "../checkpoint/errors.ts";
-import { type LerobotConfig, readLerobotConfig } from "../checkpoint/lerobot_config.ts";
+import { lerobotConfigIfGood } from "../checkpoint/lerobot_config.ts";
 import { readLerobotStats } from "../checkpoint/lerobot_stats.ts";
 import { FastTokenizer } from "../tokenizer/fast.ts";
 import { loadLanguageTokenizer } from "../tokenizer/language.ts";
-import { loadNormStats, type NormStats } from "../tokenizer/normalization.ts";
+import { formatNormStats, loadNormStats, type NormStats } from "../tokenizer/normalization.ts";
 import type { PolicyAssets } from "./actor_critic.ts";
 
 /** Paths of the policy's assets below `assets/` of a checkpoint. */
@@ -81,7 +81,7 @@ export async function findNormStats(dir: string): Promise<NormStats | undefined>
   if (path !== undefined) return await loadNormStats(path);
   const found = await readLerobotStats(dir);
   if (found === undefined) return undefined;
-  const said = (await readConfigIfGood(dir))?.normalization;
+  const said = (await lerobotConfigIfGood(dir))?.normalization;
   if (said !== undefined && found.normalization !== undefined && said !== found.normalization) {
     throw new CheckpointError(
       `Cannot use the statistics of ${dir}: its config.json normalises by ${said}, its ` +
@@ -91,19 +91,9 @@ export async function findNormStats(dir: string): Promise<NormStats | undefined>
   return found.stats;
 }
 
-/** For what is only to be told: whoever needs the configuration says what is wrong with it. */
-async function readConfigIfGood(dir: string): Promise<LerobotConfig | undefined> {
-  try {
-    return await readLerobotConfig(dir);
-  } catch (error) {
-    if (error instanceof CheckpointError) return undefined;
-    throw error;
-  }
-}
-
 /** Where tokenizers that are missing come from, as far as LeRobot's configuration tells. */
 async function hintsOf(dir: string): Promise<{ fast: string; language: string }> {
-  const config = await readConfigIfGood(dir);
+  const config = await lerobotConfigIfGood(dir);
   if (config === undefined) return { fast: "", language: "" };
   return {
     fast: ` (from ${config.actionTokenizer} on Hugging Face)`,
@@ -145,4 +135,24 @@ export async function loadAssets(dir: string): Promise<PolicyAssets> {
     language: await loadLanguageTokenizer(language),
     stats,
   };
+}
+
+/**
+ * Every file below `assets/` of a checkpoint, to be carried into the next one; statistics that lie
+ * elsewhere, as LeRobot's do, are among them as a `norm_stats.json`.
+ *
+ * @param dir A checkpoint's folder or file.
+ * @returns Files by their path below `assets/`.
+ * @throws {CheckpointError} When a file is far too large, or LeRobot's statistics are damaged.
+ */
+export async function readAssetFiles(dir: string): Promise<ReadonlyMap<string, Uint8Array>> {
+  const files = await readAssets(dir);
+  const isStats = (path: string) => path === STATS_FILE || path.endsWith(`/${STATS_FILE}`);
+  if ([...files.keys()].some(isStats)) return files;
+  const stats = await findNormStats(dir);
+  if (stats === undefined) return files;
+  return new Map([
+    ...files,
+    [ASSET_PATHS.stats, new TextEncoder().encode(formatNormStats(stats))],
+  ]);
 }

@@ -9,7 +9,11 @@ import { inspectCheckpoint } from "../checkpoint/checkpoint.ts";
 import { CheckpointError } from "../checkpoint/errors.ts";
 import { type CheckpointMetadata, FORMAT_VERSION } from "../checkpoint/metadata.ts";
 import { openTensorSource } from "../checkpoint/open_source.ts";
-import { type LerobotConfig, readLerobotConfig } from "../checkpoint/lerobot_config.ts";
+import {
+  type LerobotConfig,
+  lerobotConfigIfGood,
+  readLerobotConfig,
+} from "../checkpoint/lerobot_config.ts";
 import { type CheckpointOrigin, recognise, type Recognition } from "../checkpoint/recognise.ts";
 import type { Config } from "../config/config.ts";
 import { TENDON_VERSION } from "../config/version.ts";
@@ -81,7 +85,7 @@ export async function foreignFacts(path: string, recognition: Recognition): Prom
   if (origin !== "lerobot") return { kind, origin, notes };
   const lerobot = await readLerobotConfig(path);
   const { variant } = recognition;
-  return { kind, origin, variant, notes: [...notes, ...lerobotNotes(path, lerobot)], lerobot };
+  return { kind, origin, variant, notes: [...notes, ...lerobotNotes(lerobot)], lerobot };
 }
 
 /**
@@ -90,23 +94,22 @@ export async function foreignFacts(path: string, recognition: Recognition): Prom
  * @param dir The checkpoint's folder or file.
  */
 export async function unreadableFacts(dir: string): Promise<ForeignFacts> {
-  const lerobot = await readLerobotConfig(dir).catch(() => undefined);
-  return { kind: "imitation", notes: [], lerobot };
+  return { kind: "imitation", notes: [], lerobot: await lerobotConfigIfGood(dir) };
 }
 
 /** Sentences about what nobody can check. */
-function lerobotNotes(path: string, config: LerobotConfig | undefined): string[] {
+function lerobotNotes(config: LerobotConfig | undefined): string[] {
   if (config === undefined) {
     return [
-      `${path} has no config.json of LeRobot's beside its weights: unless the flags say otherwise, ` +
-      "its actions are taken as differences from the state (--action-mode), while LeRobot's " +
-      "default is absolute",
+      "this checkpoint has no config.json of LeRobot's beside its weights: unless the flags say " +
+      "otherwise, its actions are taken as differences from the state (--action-mode), while " +
+      "LeRobot's default is absolute",
     ];
   }
   const { cameras } = config;
   if (cameras.length === 0) return [];
   return [
-    `${path} was trained on the cameras ${cameras.join(", ")}: it is shown ` +
+    `this checkpoint was trained on the cameras ${cameras.join(", ")}: it is shown ` +
     `${CAMERA_NAMES.join(", ")}, in this order` +
     (cameras.length === CAMERA_NAMES.length
       ? ""

@@ -268,9 +268,17 @@ export async function loadNormStats(path: string): Promise<NormStats> {
  * @param stats What to write.
  */
 export async function saveNormStats(path: string, stats: NormStats): Promise<void> {
-  const { state, actions } = stats;
+  await Deno.writeTextFile(path, formatNormStats(stats));
+}
+
+/**
+ * The text of openpi's `norm_stats.json`.
+ *
+ * @param stats What it shall hold; how they are used is no part of it.
+ */
+export function formatNormStats({ state, actions }: NormStats): string {
   const content = { norm_stats: { state: inOrder(state), actions: inOrder(actions) } };
-  await Deno.writeTextFile(path, `${JSON.stringify(content, null, 2)}\n`);
+  return `${JSON.stringify(content, null, 2)}\n`;
 }
 
 /**

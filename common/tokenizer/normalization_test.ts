@@ -8,6 +8,7 @@ import {
   normStatsFingerprint,
   saveNormStats,
   unnormalize,
+  withMode,
 } from "./normalization.ts";
 import { readFixture } from "./testing.ts";
 
@@ -116,4 +117,36 @@ Deno.test("normalisation refuses what is not whole samples", () => {
   assert.throws(() => computeFieldStats([1, 2, 3], 2), RangeError);
   assert.throws(() => computeFieldStats([1, NaN], 2), /dimension 1 has a value not finite/);
   assert.throws(() => computeFieldStats([1, 2], 2, 0), /minRange of dimension 0 is 0/);
+});
+
+Deno.test("LeRobot's quantiles add nothing to a range, and 1e-8 where there is none", () => {
+  const field = { mean: [0, 0], std: [1, 1], q01: [-2, 5], q99: [6, 5] };
+  const { state } = withMode({ state: field, actions: field }, "lerobot_quantile");
+  assert.deepEqual([...normalize([-2, 5, 6, 5, 2, 5 + 1e-8], state)], [-1, -1, 1, -1, 0, 1]);
+  assert.deepEqual([...unnormalize([-1, -1, 1, 1], state)], [-2, 5, 6, 5]);
+});
+
+Deno.test("statistics without percentiles serve mean and deviation, and nothing else", async () => {
+  const field = { mean: [1], std: [2] };
+  const stats = { state: field, actions: field };
+  const { state } = withMode(stats, "mean_std");
+  assert.deepEqual([...normalize([5], state)], [2]);
+  assert.deepEqual([...unnormalize([2], state)], [5]);
+  for (const mode of ["quantile", "lerobot_quantile"] as const) {
+    assert.throws(() => withMode(stats, mode), {
+      name: "RangeError",
+      message: /^Cannot normalise by quantiles: the statistics of state have no q01 and q99; comp/,
+    });
+  }
+  assert.throws(() => normalize([1], field), /have no q01 and q99/);
+  await withFile(async (path) => {
+    await saveNormStats(path, stats);
+    assert.deepEqual(await loadNormStats(path), stats);
+    const odd = { norm_stats: { state: { ...field, q01: [0] }, actions: field } };
+    await Deno.writeTextFile(path, JSON.stringify(odd));
+    await assert.rejects(
+      loadNormStats(path),
+      /q01 and q99 belong together, one of them is missing/,
+    );
+  });
 });

@@ -4,7 +4,12 @@ import { fileURLToPath } from "node:url";
 import { readCheckpoint } from "../../common/checkpoint/checkpoint.ts";
 import { openTensorSource } from "../../common/checkpoint/open_source.ts";
 import { writeSafetensors } from "../../common/checkpoint/safetensors.ts";
+import { lerobotWeights, writeLerobotFolder } from "../../common/checkpoint/lerobot_testing.ts";
 import { countingTensor, TempDir } from "../../common/checkpoint/testing.ts";
+import { PRESETS } from "../../common/config/presets.ts";
+import { useDevice } from "../../common/policy/backend.ts";
+import { loadPolicy, readWeights } from "../../common/policy/load.ts";
+import { normalSource } from "../../common/policy/testing.ts";
 import { readInt8File } from "../../common/quant/int8_file.ts";
 import { dequantize } from "../../common/quant/int8_tensor.ts";
 import { runConvert } from "./convert.ts";
@@ -74,6 +79,70 @@ Deno.test("convert to orbax and back keeps every weight, and metadata is Tendon'
   const [first] = converted.actorBackbone;
   const original = actorBackbone.find(({ name }) => name === first.name)!;
   assert.ok(first.data.every((x, i) => Math.abs(x - original.data[i]) <= Math.abs(x) / 256));
+});
+
+Deno.test("inspect says what LeRobot's files beside the weights say", async () => {
+  using temp = new TempDir();
+  await writeLerobotFolder(temp.path, { hasTokenizers: false });
+  const text = await printed(runInspect, temp.path);
+  for (
+    const line of [
+      /^origin +lerobot$/m,
+      /^variant +tiny$/m,
+      /^dialect +lerobot$/m,
+      /^chunk +10 steps of 14 numbers$/m,
+      /^tokens +at most 100 of prompt and action$/m,
+      /^actions +absolute$/m,
+      /^normalises +mean_std$/m,
+      /^cameras +cam_high, cam_left_wrist, cam_right_wrist$/m,
+      /^tokenizers +google\/paligemma-3b-pt-224, lerobot\/fast-action-tokenizer$/m,
+      /^statistics +.*policy_preprocessor_step_3_normalizer_processor.safetensors, without q01, q99$/m,
+      /^policy_preprocessor.json:$/m,
+    ]
+  ) assert.match(text, line);
+  const json = JSON.parse(await printed(runInspect, "--json", temp.path));
+  assert.equal(json.lerobot.config.actionMode, "absolute");
+  await Deno.writeTextFile(join(temp.path, "policy_preprocessor.json"), "[]");
+  await Deno.writeTextFile(join(temp.path, "config.json"), '{"type": "act"}');
+  const damaged = await printed(runInspect, temp.path);
+  assert.match(damaged, /^config +none that can be used$/m);
+  assert.match(damaged, /^note +Cannot use .*config.json: the policy's type is "act"/m);
+  assert.match(damaged, /^note +Cannot use .*policy_preprocessor.json: it must be a pipeline/m);
+});
+
+Deno.test("convert makes a LeRobot folder a Tendon checkpoint that needs nothing else", async () => {
+  await useDevice("wasm");
+  using temp = new TempDir();
+  const [src, dest, bare] = ["src", "dest", "bare"].map((name) => join(temp.path, name));
+  await writeLerobotFolder(src);
+  const text = await printed(runConvert, src, dest);
+  assert.match(text, /^Wrote .*dest: imitation of tiny, .* from lerobot's safetensors\.$/m);
+  assert.match(text, /^note: this checkpoint was trained on the cameras cam_high, /m);
+  const { metadata, assets } = await readCheckpoint(dest);
+  assert.deepEqual(metadata.model, {
+    variant: "tiny",
+    actionDim: 14,
+    horizon: 10,
+    maxTokenLen: 100,
+    dialect: "lerobot",
+    normalization: "mean_std",
+    actionMode: "absolute",
+  });
+  assert.ok(assets.has("aloha/norm_stats.json"));
+  await Deno.remove(src, { recursive: true });
+  const { policy } = await loadPolicy(dest, { ...PRESETS.demo, normal: normalSource(1) });
+  using _policy = policy;
+  assert.equal(policy.dialect.name, "lerobot");
+  assert.equal(policy.shape.actionMode, "absolute");
+  assert.equal(policy.assets.stats.actions.mode, "mean_std");
+  const norm = lerobotWeights().find(({ name }) => name.endsWith("language_model.norm.weight"))!;
+  const weights = await readWeights(policy);
+  const found = weights.find(({ name }) => name.endsWith("llm/final_norm/scale"))!;
+  assert.deepEqual(found.data, norm.data);
+
+  await writeLerobotFolder(src, { config: { type: "act" } });
+  await assert.rejects(printed(runConvert, src, bare), /the policy's type is "act"/);
+  await assert.rejects(Deno.stat(bare), Deno.errors.NotFound);
 });
 
 Deno.test("convert --quantize int8 writes the actor's matrices in 8 bits", async () => {

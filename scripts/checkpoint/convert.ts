@@ -12,7 +12,7 @@ import {
   writeSafetensorsBlocks,
 } from "../../common/checkpoint/block_writer.ts";
 import { checkTensors } from "../../common/checkpoint/check_tensors.ts";
-import { readAssets, readCheckpointFiles } from "../../common/checkpoint/checkpoint_files.ts";
+import { readCheckpointFiles } from "../../common/checkpoint/checkpoint_files.ts";
 import type { WritableDtype } from "../../common/checkpoint/dtype.ts";
 import { CheckpointError } from "../../common/checkpoint/errors.ts";
 import { type CheckpointMetadata, formatMetadata } from "../../common/checkpoint/metadata.ts";
@@ -25,6 +25,8 @@ import { planValueHead } from "../../common/checkpoint/names/stacked.ts";
 import { elementCount } from "../../common/checkpoint/safetensors_header.ts";
 import type { TensorSource } from "../../common/checkpoint/tensor_source.ts";
 import { UsageError } from "../../common/cli/flags.ts";
+import { readAssetFiles } from "../../common/policy/load_assets.ts";
+import { foreignFacts, foreignMetadata } from "../../common/policy/load_description.ts";
 import { backboneSpecs } from "../../common/policy/parameters.ts";
 import { VARIANTS } from "../../common/policy/variants.ts";
 import { writeInt8File } from "../../common/quant/int8_file.ts";
@@ -41,7 +43,8 @@ const SUBCOMMAND = {
   name: "deno task checkpoint convert SRC DEST",
   summary:
     "Write a checkpoint of any origin as a Tendon safetensors checkpoint or as an Orbax one " +
-    "that openpi reads. The optimiser's state is left out.",
+    "that openpi reads. The optimiser's state is left out. What LeRobot's config.json and " +
+    "statistics say goes into the metadata and assets of a Tendon checkpoint.",
   paths: ["SRC", "DEST"],
   flags: {
     format: {
@@ -105,6 +108,22 @@ async function openWeights(source: TensorSource): Promise<Opened> {
 const prefixed = (prefix: string, tensors: readonly BlockTensor[]): BlockTensor[] =>
   tensors.map(({ name, shape, blocks }) => ({ name: prefix + name, shape, blocks }));
 
+/** Metadata of a LeRobot checkpoint; undefined for any other, and for one without `config.json`. */
+async function lerobotMetadata(
+  src: string,
+  recognition: Recognition,
+): Promise<CheckpointMetadata | undefined> {
+  const { origin, variant } = recognition;
+  if (origin !== "lerobot" || variant === "unknown") return undefined;
+  const facts = await foreignFacts(src, recognition);
+  if (facts.lerobot === undefined) return undefined;
+  return {
+    ...foreignMetadata(src, facts, { variant }),
+    createdAt: new Date().toISOString(),
+    command: SUBCOMMAND.name,
+  };
+}
+
 /** Write what Tendon reads: with metadata where the source had it, else the weights and assets. */
 async function writeTendon(
   dest: string,
@@ -159,7 +178,7 @@ async function writeQuantized(
   await writeDirectory(dest, async (temporary) => {
     await Deno.mkdir(join(temporary, "params"));
     const size = await writeInt8File(join(temporary, "params/model.safetensors"), weights);
-    for (const [path, bytes] of await readAssets(src)) {
+    for (const [path, bytes] of await readAssetFiles(src)) {
       await writeDurably(join(temporary, "assets", path), bytes);
     }
     const { matrices, floats } = weights;
@@ -200,7 +219,10 @@ export async function runConvert(
   using source = await openTensorSource(src);
   const opened = await openWeights(source);
   if (isQuantized) return await writeQuantized(src, dest, opened, print);
-  const { metadata, assets } = await readCheckpointFiles(src);
+  const { metadata: own } = await readCheckpointFiles(src);
+  const lerobot = own ? undefined : await lerobotMetadata(src, opened.recognition);
+  const metadata = own ?? lerobot;
+  const assets = await readAssetFiles(src);
   const all = [...opened.actorBackbone, ...opened.valueHead ?? []];
   const total = all.reduce((sum, { shape }) => sum + elementCount(shape), 0);
   let done = 0;
@@ -215,7 +237,7 @@ export async function runConvert(
     if (flags.format === "orbax") await writeOrbaxCheckpoint(dest, { ...weights, assets, dtype });
     else await writeTendon(dest, weights, dtype, metadata, assets);
   }
-  for (const note of opened.notes) print(`note: ${note}`);
+  for (const note of new Set([...opened.notes, ...lerobot?.notes ?? []])) print(`note: ${note}`);
   const { kind, origin, variant } = opened.recognition;
   print(
     `Wrote ${dest}: ${kind} of ${variant}, ${all.length} tensors with ` +

@@ -6,6 +6,17 @@
 import { dirname, join } from "node:path";
 import { BYTES_PER_NUMBER } from "../../common/checkpoint/dtype.ts";
 import { CheckpointError } from "../../common/checkpoint/errors.ts";
+import {
+  LEROBOT_CONFIG_FILE,
+  type LerobotConfig,
+  readLerobotConfig,
+  weightsFolder,
+} from "../../common/checkpoint/lerobot_config.ts";
+import {
+  LEROBOT_PIPELINE_FILE,
+  type LerobotStats,
+  readLerobotStats,
+} from "../../common/checkpoint/lerobot_stats.ts";
 import { openTensorSource } from "../../common/checkpoint/open_source.ts";
 import { recognise, type Recognition } from "../../common/checkpoint/recognise.ts";
 import { elementCount } from "../../common/checkpoint/safetensors_header.ts";
@@ -29,9 +40,17 @@ const SUBCOMMAND = {
 } as const satisfies Parameters<typeof parseSubcommand>[0];
 
 /** Files with something about a checkpoint, as Tendon and LeRobot name them. */
-const METADATA_FILES = ["metadata.json", "config.json"];
+const METADATA_FILES = ["metadata.json", LEROBOT_CONFIG_FILE, LEROBOT_PIPELINE_FILE];
 /** Far above any metadata. */
 const MAX_METADATA_BYTES = 1 << 24;
+
+/** What LeRobot's files beside the weights say, as far as they can be used. */
+export interface LerobotInspection {
+  /** Its `config.json`; undefined when there is none or it cannot be used. */
+  readonly config: LerobotConfig | undefined;
+  /** Its statistics; undefined when there are none or they cannot be used. */
+  readonly stats: LerobotStats | undefined;
+}
 
 /** What there is to say about a checkpoint. */
 export interface Inspection {
@@ -49,6 +68,8 @@ export interface Inspection {
   readonly parameters: number;
   /** Bytes of the numbers, uncompressed. */
   readonly bytes: number;
+  /** What LeRobot's files say; undefined for another origin. */
+  readonly lerobot: LerobotInspection | undefined;
   /** Sentences for people. */
   readonly notes: readonly string[];
   /** Metadata by file name, as its JSON has it. */
@@ -58,9 +79,11 @@ export interface Inspection {
 /** Read the JSON files about a checkpoint, in its folder or, for a file, beside it. */
 async function readMetadata(path: string): Promise<Record<string, unknown>> {
   const folder = (await Deno.stat(path)).isDirectory ? path : dirname(path);
+  const below = await weightsFolder(path) ?? folder;
   const found: Record<string, unknown> = {};
-  for (const name of METADATA_FILES) {
-    const file = join(folder, name);
+  const places = [...new Set([below, folder])]
+    .flatMap((place) => METADATA_FILES.map((name) => ({ name, file: join(place, name) })));
+  for (const { name, file } of places) {
     try {
       if ((await Deno.stat(file)).size > MAX_METADATA_BYTES) continue;
       found[name] = JSON.parse(await Deno.readTextFile(file));
@@ -72,6 +95,24 @@ async function readMetadata(path: string): Promise<Record<string, unknown>> {
     }
   }
   return found;
+}
+
+/** Read LeRobot's files; one that cannot be used becomes a note. */
+async function readLerobot(
+  path: string,
+): Promise<{ lerobot: LerobotInspection; notes: readonly string[] }> {
+  const notes: string[] = [];
+  const orNote = async <T>(reading: Promise<T>): Promise<T | undefined> => {
+    try {
+      return await reading;
+    } catch (error) {
+      if (!(error instanceof CheckpointError)) throw error;
+      notes.push(error.message);
+    }
+  };
+  const config = await orNote(readLerobotConfig(path));
+  const stats = await orNote(readLerobotStats(path));
+  return { lerobot: { config, stats }, notes };
 }
 
 function recogniseOrSay(source: TensorSource): { known?: Recognition; notes: readonly string[] } {
@@ -93,6 +134,7 @@ function recogniseOrSay(source: TensorSource): { known?: Recognition; notes: rea
 export async function inspectPath(path: string): Promise<Inspection> {
   using source = await openTensorSource(path);
   const { known, notes } = recogniseOrSay(source);
+  const beside = known?.origin === "lerobot" ? await readLerobot(path) : undefined;
   return {
     path,
     recognition: known,
@@ -104,7 +146,8 @@ export async function inspectPath(path: string): Promise<Inspection> {
       (sum, { shape, dtype }) => sum + elementCount(shape) * BYTES_PER_NUMBER[dtype],
       0,
     ),
-    notes,
+    lerobot: beside?.lerobot,
+    notes: [...notes, ...beside?.notes ?? []],
     metadata: await readMetadata(path),
   };
 }
@@ -121,6 +164,28 @@ function showBytes(bytes: number): string {
   return `${(bytes / 1000 ** step).toFixed(step === 0 ? 0 : 2)} ${units[step]}`;
 }
 
+/** Rows about what LeRobot's files say. */
+function describeLerobot({ config, stats }: LerobotInspection): [string, string][] {
+  const rows: [string, string][] = [["dialect", "lerobot"]];
+  if (config === undefined) rows.push(["config", "none that can be used"]);
+  else {
+    rows.push(
+      ["chunk", `${config.horizon} steps of ${config.actionDim} numbers`],
+      ["tokens", `at most ${config.maxTokenLen} of prompt and action`],
+      ["actions", config.actionMode],
+      ["normalises", config.normalization],
+      ["cameras", config.cameras.join(", ")],
+      ["tokenizers", `${config.textTokenizer}, ${config.actionTokenizer}`],
+    );
+  }
+  const percentiles = stats?.stats.actions.q01 === undefined ? "without" : "with";
+  rows.push([
+    "statistics",
+    stats === undefined ? "none" : `${stats.path}, ${percentiles} q01, q99`,
+  ]);
+  return rows;
+}
+
 function describe(inspection: Inspection): string[] {
   const { recognition, tensors, parameters, bytes } = inspection;
   const dtypes = [...new Set(tensors.map(({ dtype }) => dtype))].sort().join(", ");
@@ -133,6 +198,7 @@ function describe(inspection: Inspection): string[] {
     ["tensors", `${tensors.length}${dtypes === "" ? "" : ` of ${dtypes}`}`],
     ["parameters", parameters.toLocaleString("en")],
     ["size", `${showBytes(bytes)} uncompressed`],
+    ...(inspection.lerobot === undefined ? [] : describeLerobot(inspection.lerobot)),
     ...inspection.notes.map((note): [string, string] => ["note", note]),
   ];
   return [
