@@ -16,13 +16,20 @@ import { wilsonInterval } from "./statistics.ts";
 
 const COMMAND = {
   name: "deno task eval",
-  summary: "Measure a checkpoint on held-out episodes of the simulation. The model's sizes come " +
-    "from the checkpoint, and so does the task unless --task is given.",
+  summary: "Measure a checkpoint on held-out episodes of the simulation. The model's sizes and " +
+    "conventions come from the checkpoint where it says them, and so does the task unless --task is " +
+    "given.",
   preset: "demo",
   fields: [
     "seed",
     "task",
     "checkpoint",
+    "variant",
+    "actionDim",
+    "horizon",
+    "maxTokenLen",
+    "dialect",
+    "actionMode",
     "temperature",
     "decodePositions",
     "adaptToPi",

@@ -11,6 +11,16 @@ import { parseConfig } from "../common/config/rules.ts";
 import { chooseCheckpoint } from "../common/policy/choose_checkpoint.ts";
 import { describeCheckpoint } from "../common/policy/load_description.ts";
 
+/** Flags that a checkpoint's own description overrules, so that they must not contradict it. */
+const MODEL_FIELDS = [
+  "variant",
+  "actionDim",
+  "horizon",
+  "maxTokenLen",
+  "dialect",
+  "actionMode",
+] as const;
+
 /** A checkpoint and the configuration that fits it. */
 export interface OpenedCheckpoint {
   /** Its folder. */
@@ -38,12 +48,22 @@ export async function openCheckpoint(
     path: config.checkpoint,
     metadata: await describeCheckpoint(config.checkpoint, config),
   };
-  const { variant, actionDim, horizon, maxTokenLen, dialect = "openpi" } = chosen.metadata.model;
+  const { variant, actionDim, horizon, maxTokenLen, dialect = "openpi", actionMode = "delta" } =
+    chosen.metadata.model;
+  const model = { variant, actionDim, horizon, maxTokenLen, dialect, actionMode };
+  for (const field of MODEL_FIELDS) {
+    const wanted = config[field];
+    if (!given.has(field) || wanted === "auto" || wanted === model[field]) continue;
+    throw new UsageError(
+      `Cannot use --${kebabCase(field)} ${wanted} with ${chosen.path}: the checkpoint says ` +
+        `${model[field]}; leave the flag out, or choose another checkpoint.`,
+    );
+  }
   const practised = TASKS.find((task) => task === chosen.metadata.training.task);
   const task = given.has("task") ? config.task : practised ?? config.task;
   try {
     const fitted = parseConfig(
-      { ...config, task, variant, actionDim, horizon, maxTokenLen, dialect },
+      { ...config, task, ...model },
       (field) => `--${kebabCase(field)}`,
     );
     return { path: chosen.path, metadata: chosen.metadata, config: fitted };

@@ -42,11 +42,14 @@ export interface PingReply extends ServoReply {
 
 /** An exchange with one servo failed. */
 export class BusError extends Error {
+  /** `BusError`. */
   override readonly name = "BusError";
   /** What went wrong. */
   readonly fault: BusFault;
 
   /**
+   * Make one.
+   *
    * @param message One sentence: what was tried, on which servo of which port, and what to do.
    * @param fault What went wrong.
    * @param options The cause.
