@@ -52,7 +52,7 @@ const MIN_STATUS_LENGTH = 4;
 const MIN_INSTRUCTION_LENGTH = 3;
 
 /** Where the bytes of one kind of packet become packets. */
-abstract class PacketParser<Packet> {
+export abstract class PacketParser<Packet> {
   readonly #bytes = new Uint8Array(2 * (PREFIX_BYTES + MAX_LENGTH));
   #start = 0;
   #end = 0;
