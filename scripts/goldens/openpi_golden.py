@@ -16,61 +16,20 @@ arithmetic and so the same everywhere. A weight of path P is `spread(P) * noise(
 
 import argparse
 import base64
-import importlib.abc
-import importlib.machinery
 import json
 import pathlib
 import sys
 import types
 
 import numpy as np
+import openpi_imports
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--openpi", required=True, type=pathlib.Path, help="a checkout of openpi")
 args = parser.parse_args()
 OUT = pathlib.Path(__file__).resolve().parents[2] / "tests/fixtures/openpi"
 
-# ---------------------------------------------------------------- what openpi imports without need
-
-EMPTY = (
-    "torch",
-    "transformers",
-    "sentencepiece",
-    "numpydantic",
-    "safetensors",
-    "openpi.models_pytorch",
-    "openpi.models.utils.fsq_tokenizer",
-    "openpi.shared.download",
-)
-
-
-class EmptyModule(types.ModuleType):
-    """Any name in it is a class that nobody is an instance of."""
-
-    def __getattr__(self, name):
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return type(name, (), {})
-
-
-class EmptyFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    def find_spec(self, fullname, path, target=None):
-        if any(fullname == name or fullname.startswith(name + ".") for name in EMPTY):
-            return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
-        return None
-
-    def create_module(self, spec):
-        module = EmptyModule(spec.name)
-        if spec.name == "numpydantic":
-            module.NDArray = object
-        return module
-
-    def exec_module(self, module):
-        pass
-
-
-sys.meta_path.insert(0, EmptyFinder())
-sys.path[:0] = [str(args.openpi / "src"), str(args.openpi / "packages/openpi-client/src")]
+openpi_imports.use_openpi(args.openpi)
 
 import flax.nnx as nnx  # noqa: E402
 import flax.nnx.bridge as nnx_bridge  # noqa: E402

@@ -10,7 +10,8 @@ DIR is what `deno task checkpoint convert SRC DIR --format orbax` wrote, TENSORS
 safetensors, such as `params/model.safetensors` of a Tendon checkpoint or what `convert --format
 safetensors --dtype …` wrote: names below `actor_backbone/` or with openpi's own paths. Restoring is
 done the way openpi does it: the tree is asked for under "params", and a last key "value" is stripped.
-Prints a JSON object and ends with 1 if anything differs.
+With `--openpi CHECKOUT` the actor is restored by openpi's own `restore_params`; that needs what
+openpi_golden.py needs, with orbax 0.11.13. Prints a JSON object and ends with 1 if anything differs.
 """
 
 import argparse
@@ -71,10 +72,21 @@ def restore(directory, root, restore_type):
     return {"/".join(path): np.asarray(value) for path, value in flat.items()}
 
 
+def restore_by_openpi(checkout, directory, restore_type):
+    import openpi_imports
+
+    openpi_imports.use_openpi(checkout)
+    from openpi.models import model
+
+    restored = flatten(model.restore_params(directory, restore_type=restore_type))
+    return {"/".join(path): np.asarray(value) for path, value in restored.items()}
+
+
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
 parser.add_argument("directory", type=pathlib.Path)
 parser.add_argument("tensors", type=pathlib.Path)
 parser.add_argument("--restore-type", choices=["numpy", "jax"], default="numpy")
+parser.add_argument("--openpi", type=pathlib.Path, metavar="CHECKOUT")
 arguments = parser.parse_args()
 restore_type = np.ndarray if arguments.restore_type == "numpy" else jax.Array
 
@@ -85,7 +97,10 @@ for name, array in read_safetensors(arguments.tensors).items():
         critic[name.removeprefix("value_head/")] = array
     else:
         expected[name.removeprefix("actor_backbone/")] = array
-found = restore(root / "params", "params", restore_type)
+if arguments.openpi is None:
+    found = restore(root / "params", "params", restore_type)
+else:
+    found = restore_by_openpi(arguments.openpi, root / "params", restore_type)
 differences = [f"{name} is in one of the two only" for name in expected.keys() ^ found.keys()]
 pairs = [(name, expected[name], found[name]) for name in expected.keys() & found.keys()]
 if critic:
@@ -97,5 +112,6 @@ for name, want, have in pairs:
         differences.append(f"{name} is {have.dtype}{list(have.shape)}, expected {want.dtype}{list(want.shape)}")
     elif want.tobytes() != have.tobytes():
         differences.append(f"{name} has other values")
-print(json.dumps({"arrays": len(pairs), "differences": sorted(differences), "orbax": ocp.__version__}))
+print(json.dumps({"arrays": len(pairs), "differences": sorted(differences), "orbax": ocp.__version__,
+                  "by": "restore_params" if arguments.openpi else "orbax"}))
 sys.exit(1 if differences else 0)
