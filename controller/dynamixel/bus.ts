@@ -15,7 +15,7 @@ export type BusFault = "timeout" | "corrupt" | "busy" | "device";
 export interface ServoReading {
   /** ID of the servo, 0–252. */
   readonly id: number;
-  /** Bytes read, or undefined when there is a fault. */
+  /** Bytes read, or undefined when there is a fault or the servo refused (then `error` says why). */
   readonly data?: Uint8Array;
   /**
    * The status packet's error byte: bit 7 is the hardware alert, bits 0–6 the error number. The C
@@ -70,13 +70,19 @@ export interface DynamixelBus extends Disposable {
   ping(id: number): PingReply;
   /** Ask everybody who they are; answers come in the order of IDs. */
   broadcastPing(): readonly (PingReply & { readonly id: number })[];
-  /** Read `length` bytes at `address` of one servo. @throws {BusError} No valid answer came. */
+  /**
+   * Read `length` bytes at `address` of one servo; no bytes when the servo refused.
+   * @throws {BusError} No valid answer came.
+   */
   read(id: number, address: number, length: number): ServoReply & { readonly data: Uint8Array };
   /** Write bytes at `address` of one servo. @throws {BusError} No valid answer came. */
   write(id: number, address: number, data: Uint8Array): ServoReply;
   /** Write the same item of several servos at once; nobody answers. @throws {BusError} On the port. */
   syncWrite(address: number, length: number, rows: ReadonlyMap<number, Uint8Array>): void;
-  /** Read the same item of several servos; a servo that fails has a fault in its place. */
+  /**
+   * Read the same item of several servos; a servo that fails has a fault in its place.
+   * @throws {BusError} The port is gone, fault `device`.
+   */
   syncRead(address: number, length: number, ids: readonly number[]): readonly ServoReading[];
   /** Restart a servo, which clears its hardware errors. @throws {BusError} No valid answer came. */
   reboot(id: number): ServoReply;

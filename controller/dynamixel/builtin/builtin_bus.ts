@@ -1,0 +1,298 @@
+/**
+ * The embedded driver: Protocol 2.0 over a serial port of Linux, without ROBOTIS' library. It shows
+ * each servo's status error byte also in group reads, and knows Fast Sync Read.
+ *
+ * @module
+ */
+
+import { type DynamixelBus, type PingReply, type ServoReading, type ServoReply } from "../bus.ts";
+import { type DynamixelRequest, encodeRequest } from "../protocol/instructions.ts";
+import { decodeFastStatus } from "../protocol/fast_status.ts";
+import { MAX_LENGTH } from "../protocol/packet.ts";
+import type { StatusPacket } from "../protocol/parser.ts";
+import { checkId, checkIds, checkItem, checkRows } from "./arguments.ts";
+import { exchangeError } from "./exchange_fault.ts";
+import { answerTimeoutMs, type LineTiming } from "./line_timing.ts";
+import { SerialPort } from "./serial_port.ts";
+import { type ListenEnd, PING_BYTES, pingEverybody, pingReply, StatusLine } from "./status_line.ts";
+
+/** How the embedded driver talks. */
+export interface BuiltinBusOptions {
+  /** Device, such as /dev/ttyDXL_puppet_left. */
+  readonly port: string;
+  /** Bits a second; ALOHA's servos have 1,000,000. */
+  readonly baudRate: number;
+  /** Times a lost or broken answer is asked for again, 0–10. Default 1. Reboots are never repeated. */
+  readonly retries?: number;
+  /** No attempt begins that could end later than this after the first began, ms. Default: no bound. */
+  readonly budgetMs?: number;
+  /** Allowance for the adapter and the system in each exchange, ms. Default 6. */
+  readonly latencyMs?: number;
+  /** The largest Return_Delay_Time among the servos, ms. Default 0.5, as they leave the factory. */
+  readonly returnDelayMs?: number;
+  /** Sync reads ask with Fast Sync Read first: every servo must know it. Default false. */
+  readonly hasFastSyncRead?: boolean;
+}
+
+/** Defaults of {@link BuiltinBusOptions}. USB at full speed adds 1–2 ms each way; the rest is slack. */
+const DEFAULTS = {
+  retries: 1,
+  budgetMs: Infinity,
+  latencyMs: 6,
+  returnDelayMs: 0.5,
+  hasFastSyncRead: false,
+} as const;
+
+/** Bits of the error byte that say the servo refused, without the hardware alert. */
+const REFUSED = 0x7f;
+/** Bytes that each servo adds to its data in a joint answer. */
+const FAST_BLOCK_BYTES = 4;
+
+/** A bus that the embedded driver drives. */
+export class BuiltinBus implements DynamixelBus {
+  /** Which driver this is. */
+  readonly driver = "builtin";
+  /** The device. */
+  readonly port: string;
+  readonly #serial: SerialPort;
+  readonly #line: StatusLine;
+  readonly #timing: LineTiming;
+  readonly #options: Required<BuiltinBusOptions>;
+
+  /**
+   * Open a bus.
+   *
+   * @param options The port and how to talk.
+   * @throws {BusError} The port cannot be opened.
+   * @throws {RangeError} An option is out of range.
+   */
+  constructor(options: BuiltinBusOptions) {
+    this.#options = checkOptions({ ...DEFAULTS, ...options });
+    this.port = options.port;
+    this.#timing = this.#options;
+    this.#serial = new SerialPort(options.port, options.baudRate);
+    this.#line = new StatusLine(this.#serial);
+  }
+
+  /** Ask one servo who it is. @param id The servo. @throws {BusError} No valid answer came. */
+  ping(id: number): PingReply {
+    const status = this.#ask("ping", { kind: "ping", id }, PING_BYTES);
+    return pingReply(status) ?? { error: status.error, model: 0, firmware: 0 };
+  }
+
+  /** Ask everybody who they are; takes 0.2 s, because nobody knows who is last. */
+  broadcastPing(): readonly (PingReply & { readonly id: number })[] {
+    return pingEverybody(this.#line, this.#timing);
+  }
+
+  /**
+   * Read one servo.
+   *
+   * @param id The servo.
+   * @param address First address.
+   * @param length Bytes.
+   * @returns The bytes, and the servo's error byte; no bytes when the servo refused.
+   * @throws {BusError} No valid answer came.
+   */
+  read(id: number, address: number, length: number): ServoReply & { readonly data: Uint8Array } {
+    checkItem(address, length);
+    const action = `read ${length} bytes at ${address} of`;
+    const { error, params } = this.#ask(action, { kind: "read", id, address, length }, length);
+    return { error, data: params };
+  }
+
+  /**
+   * Write one servo.
+   *
+   * @param id The servo.
+   * @param address First address.
+   * @param data Bytes.
+   * @returns The servo's error byte.
+   * @throws {BusError} No valid answer came.
+   */
+  write(id: number, address: number, data: Uint8Array): ServoReply {
+    checkItem(address, data.length);
+    const action = `write ${data.length} bytes at ${address} of`;
+    return { error: this.#ask(action, { kind: "write", id, address, data }, 0).error };
+  }
+
+  /**
+   * Write the same item of several servos at once.
+   *
+   * @param address First address.
+   * @param length Bytes a servo.
+   * @param rows Bytes by ID; none does nothing.
+   * @throws {BusError} The port is gone.
+   */
+  syncWrite(address: number, length: number, rows: ReadonlyMap<number, Uint8Array>): void {
+    checkRows(address, length, rows);
+    if (rows.size > 0) this.#line.send(encodeRequest({ kind: "syncWrite", address, length, rows }));
+  }
+
+  /**
+   * Read the same item of several servos.
+   *
+   * @param address First address.
+   * @param length Bytes a servo.
+   * @param ids Servos.
+   * @returns One reading for each of `ids`, in their order.
+   * @throws {BusError} The port is gone.
+   */
+  syncRead(address: number, length: number, ids: readonly number[]): readonly ServoReading[] {
+    return this.#readGroup(address, length, ids, this.#options.hasFastSyncRead);
+  }
+
+  /**
+   * Read the same item of several servos, which answer with one packet together. Servos that are
+   * missing in it are asked again with an ordinary sync read.
+   *
+   * @param address First address.
+   * @param length Bytes a servo.
+   * @param ids Servos; all must know the instruction.
+   * @returns One reading for each of `ids`, in their order.
+   * @throws {BusError} The port is gone.
+   */
+  fastSyncRead(address: number, length: number, ids: readonly number[]): readonly ServoReading[] {
+    return this.#readGroup(address, length, ids, true);
+  }
+
+  /**
+   * Restart a servo. It is asked once: a second request would meet it while it starts.
+   *
+   * @param id The servo.
+   * @returns Its error byte.
+   * @throws {BusError} No valid answer came.
+   */
+  reboot(id: number): ServoReply {
+    return { error: this.#ask("reboot", { kind: "reboot", id }, 0, 0).error };
+  }
+
+  /** Close the port. */
+  [Symbol.dispose](): void {
+    this.#serial[Symbol.dispose]();
+  }
+
+  /** Ask one servo until it answers, or attempts or time run out. */
+  #ask(
+    action: string,
+    request: DynamixelRequest & { readonly id: number },
+    paramBytes: number,
+    retries = this.#options.retries,
+  ): StatusPacket {
+    const { id } = request;
+    checkId(id);
+    const packet = encodeRequest(request);
+    const timeoutMs = answerTimeoutMs(this.#timing, packet.length, 1, paramBytes);
+    const giveUpAt = performance.now() + this.#options.budgetMs;
+    for (let attempt = 1;; attempt++) {
+      let answer: StatusPacket | undefined;
+      this.#line.send(packet);
+      const end = this.#line.listen(1, timeoutMs, (status) => {
+        if (status.id === id && isAnswer(status, paramBytes)) answer = status;
+        return answer === undefined ? 1 : 0;
+      });
+      if (answer !== undefined) return answer;
+      if (attempt > retries || performance.now() + timeoutMs > giveUpAt) {
+        throw exchangeError(action, id, this.port, faultOf(end), attempt);
+      }
+    }
+  }
+
+  #readGroup(
+    address: number,
+    length: number,
+    ids: readonly number[],
+    isFastFirst: boolean,
+  ): ServoReading[] {
+    checkItem(address, length);
+    checkIds(ids);
+    const found = new Map<number, ServoReading>();
+    const giveUpAt = performance.now() + this.#options.budgetMs;
+    let end: ListenEnd = "complete";
+    let asked = ids;
+    for (let attempt = 1; asked.length > 0; attempt++) {
+      const jointBytes = 1 + asked.length * (length + FAST_BLOCK_BYTES);
+      const isFast = isFastFirst && attempt === 1 && asked.length > 1 && jointBytes <= MAX_LENGTH;
+      const kind = isFast ? "fastSyncRead" : "syncRead";
+      const packet = encodeRequest({ kind, address, length, ids: asked });
+      const timeoutMs = answerTimeoutMs(this.#timing, packet.length, asked.length, length);
+      if (attempt > 1 && performance.now() + timeoutMs > giveUpAt) break;
+      this.#line.send(packet);
+      end = isFast
+        ? this.#listenToAll(asked, length, timeoutMs, found)
+        : this.#listenToEach(asked, length, timeoutMs, found);
+      const [first, ...others] = asked.filter((id) => !found.has(id));
+      if (first === undefined || attempt > this.#options.retries) break;
+      // Servos wait for the one before them, so the first that is silent may silence all after it:
+      // it is asked last now, and the others show whether they are well.
+      asked = [...others, first];
+    }
+    return ids.map((id) => found.get(id) ?? { id, fault: faultOf(end) });
+  }
+
+  #listenToEach(
+    ids: readonly number[],
+    length: number,
+    timeoutMs: number,
+    found: Map<number, ServoReading>,
+  ): ListenEnd {
+    const missing = new Set(ids);
+    return this.#line.listen(ids.length, timeoutMs, (status) => {
+      if (ids.includes(status.id) && isAnswer(status, length)) {
+        missing.delete(status.id);
+        // The later of two answers wins: the earlier one may be a straggler of the cycle before.
+        found.set(status.id, readingOf(status.id, status.error, status.params, length));
+      }
+      return missing.size;
+    });
+  }
+
+  #listenToAll(
+    ids: readonly number[],
+    length: number,
+    timeoutMs: number,
+    found: Map<number, ServoReading>,
+  ): ListenEnd {
+    const expected = ids.map((id) => ({ id, length }));
+    return this.#line.listen(1, timeoutMs, (status) => {
+      const blocks = decodeFastStatus(status, expected);
+      if (blocks === undefined) return 1;
+      for (const { id, error, data } of blocks) {
+        found.set(id, readingOf(id, error, data, length));
+      }
+      return 0;
+    });
+  }
+}
+
+/** A refusal carries no data. */
+function readingOf(id: number, error: number, data: Uint8Array, length: number): ServoReading {
+  const isRefused = (error & REFUSED) !== 0 || data.length !== length;
+  return isRefused ? { id, error } : { id, error, data };
+}
+
+/** Whether a status has the size of the answer, or is a refusal. */
+function isAnswer({ error, params }: StatusPacket, paramBytes: number): boolean {
+  return params.length === paramBytes || (params.length === 0 && (error & REFUSED) !== 0);
+}
+
+function faultOf(end: ListenEnd): "timeout" | "corrupt" {
+  return end === "corrupt" ? "corrupt" : "timeout";
+}
+
+function checkOptions(options: Required<BuiltinBusOptions>): Required<BuiltinBusOptions> {
+  const { baudRate, retries, budgetMs, latencyMs, returnDelayMs } = options;
+  const check = (name: string, value: number, least: number, most: number) => {
+    if (!(value >= least && value <= most)) {
+      throw new RangeError(
+        `Cannot open ${options.port}: ${name} is ${value}, expected ${least}–${most}`,
+      );
+    }
+  };
+  check("baudRate", baudRate, 9_600, 4_500_000);
+  check("retries", retries, 0, 10);
+  check("budgetMs", budgetMs, 1, Infinity);
+  check("latencyMs", latencyMs, 0.1, 1_000);
+  check("returnDelayMs", returnDelayMs, 0, 0.508);
+  return options;
+}
