@@ -167,15 +167,16 @@ export class CameraSet implements AsyncDisposable {
    * Wait until every camera has a fresh picture, as after opening or an outage.
    *
    * @param timeoutMs Longest wait, in ms.
-   * @returns Whether all have one; if not, {@link observe} says which lack one.
+   * @returns Whether all have one; if not, {@link observe} says which lack one. False once closed.
    */
   async waitUntilFresh(timeoutMs: number): Promise<boolean> {
     const endMs = performance.now() + timeoutMs;
     while (true) {
+      if (this.#thread === null) return false;
       const waiting = this.#slots.find((slot) => check(slot, this.#now()).kind !== "fresh");
       if (waiting === undefined) return true;
       const leftMs = endMs - performance.now();
-      if (leftMs <= 0 || this.#thread === null) return false;
+      if (leftMs <= 0) return false;
       const { latest } = waiting;
       await latest.waitForNext(latest.frames, Math.min(leftMs, WAIT_SLICE_MS));
     }
@@ -198,8 +199,8 @@ export class CameraSet implements AsyncDisposable {
     // One line an outage, not one an attempt.
     if (status.failure !== null && failure === null) {
       logger.warn(`Camera ${status.failure}; it is opened again until it is back`);
-    } else if (status.state === "running" && failure !== null) {
-      logger.info(`Camera ${status.name} is back`);
+    } else if (status.state === "running") {
+      logger.info(`Camera ${status.name} is ${failure === null ? "open" : "back"}`);
     }
   }
 

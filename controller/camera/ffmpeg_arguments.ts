@@ -15,9 +15,13 @@ import type { CameraConfig } from "./camera_config.ts";
 
 /**
  * Decode each picture when it comes, hold none back, and look at no more than the first to learn what
- * the source sends: ffmpeg's manual, `-fflags`, `-flags` and `-probesize`.
+ * the source sends, because what is looked at is not shown: ffmpeg's manual, `-fflags`, `-flags`,
+ * `-probesize` and `-fpsprobesize`.
  */
-const LOW_LATENCY = ["-fflags", "nobuffer", "-flags", "low_delay", "-probesize", "32"];
+const LOW_LATENCY = [
+  ...["-fflags", "nobuffer", "-flags", "low_delay"],
+  ...["-probesize", "32", "-fpsprobesize", "0"],
+];
 /** Pictures that wait between the device's thread and the decoder before the device's are dropped. */
 const THREAD_QUEUE_SIZE = 4;
 
