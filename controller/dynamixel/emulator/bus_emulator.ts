@@ -40,6 +40,8 @@ const BITS_PER_BYTE = 10;
 const UNFINISHED_PACKET_MS = 10;
 /** Unit of Return_Delay_Time. */
 const RETURN_DELAY_UNIT_MS = 0.002;
+/** First firmware of the X series that takes part in joint answers. */
+const FAST_READ_FIRMWARE = 45;
 /** What an instruction without an answer of its own is answered with. */
 const INVALID_ERRORS: Record<InvalidRequest["reason"], StatusErrorNumber> = {
   unknown: STATUS_ERROR.instruction,
@@ -213,7 +215,8 @@ export class BusEmulator {
     let end = PREFIX_BYTES + 1;
     for (const { id, address, length } of items) {
       const servo = byId(id);
-      if (servo === undefined || !answersTo(servo, "read")) sentBytes ??= end;
+      const knowsHow = (servo?.get("firmwareVersion") ?? 0) >= FAST_READ_FIRMWARE;
+      if (servo === undefined || !knowsHow || !answersTo(servo, "read")) sentBytes ??= end;
       const data = servo?.read(address, length);
       const number = data === undefined ? STATUS_ERROR.access : STATUS_ERROR.none;
       const error = servo?.errorByte(number) ?? 0;

@@ -120,6 +120,13 @@ Deno.test("BusEmulator breaks a fast answer off at a servo that is missing", () 
   assert.deepEqual(new StatusParser().push(broken.bytes), []);
   bus.vanish(1);
   assert.deepEqual(bus.receive(encodeRequest({ kind: "fastSyncRead", ...readPosition }), 10), []);
+  bus.bringBack(1, 15);
+  bus.bringBack(4, 15);
+  bus.servo(2).set("firmwareVersion", 44);
+  const [old] = bus.receive(encodeRequest({ kind: "fastSyncRead", ...readPosition }), 16);
+  assert.equal(old.bytes.length, 8 + 8, "a servo with old firmware does not know fast reads");
+  bus.vanish(1);
+  bus.vanish(4);
   // A plain sync read goes on with the others.
   const ids = ask(bus, { kind: "syncRead", ...readPosition }, 20).map(({ id }) => id);
   assert.deepEqual(ids, [2, 6, 7, 8, 9]);
