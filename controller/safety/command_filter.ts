@@ -23,8 +23,11 @@ import { REACH_M } from "./workspace.ts";
 /** Braking from the hard limits takes less; more is an error in the limits' arithmetic. */
 const MAX_BRAKE_CYCLES = 20_000;
 
-/** Differences below this are rounding, of a float32 command above all, and no clamp. */
-const ROUNDING = 1e-6;
+/**
+ * Targets nearer than this are the same, in rad: more than a float32 command's rounding (2e-7) and less
+ * than a hundredth of a servo's tick (1.5e-3).
+ */
+const ROUNDING = 1e-5;
 
 /**
  * Make a command safe, remember it and count what was changed.
@@ -108,29 +111,29 @@ function jointVelocity(state: FilterState, i: number, wanted: number, dt: number
     Math.sign(gap) * stoppableSpeed(Math.abs(gap), a, dt);
   const fastest = arrays.velocity[i];
   if (Math.abs(next) > fastest) {
-    if (Math.abs(next) > fastest + ROUNDING) mask |= CLAMP_BIT.velocity;
+    if ((Math.abs(next) - fastest) * dt > ROUNDING) mask |= CLAMP_BIT.velocity;
     next = Math.sign(next) * fastest;
   }
 
   const change = a * dt;
   if (next > v + change) {
-    if (next > v + change + ROUNDING) mask |= CLAMP_BIT.acceleration;
+    if ((next - v - change) * dt > ROUNDING) mask |= CLAMP_BIT.acceleration;
     next = v + change;
   } else if (next < v - change) {
-    if (next < v - change - ROUNDING) mask |= CLAMP_BIT.acceleration;
+    if ((v - change - next) * dt > ROUNDING) mask |= CLAMP_BIT.acceleration;
     next = v - change;
   }
 
   const up = stoppableSpeed(max - p, a, dt), down = -stoppableSpeed(p - min, a, dt);
   if (next > up) {
-    if (next > up + ROUNDING) mask |= CLAMP_BIT.braking;
+    if ((next - up) * dt > ROUNDING) mask |= CLAMP_BIT.braking;
     // Full braking is always enough by invariant 1; the comparison is for rounding alone.
     next = Math.max(up, v - change);
   } else if (next < down) {
-    if (next < down - ROUNDING) mask |= CLAMP_BIT.braking;
+    if ((down - next) * dt > ROUNDING) mask |= CLAMP_BIT.braking;
     next = Math.min(down, v + change);
   }
-  if (mask === 0 && Math.abs(next - asCommanded) > ROUNDING) mask = CLAMP_BIT.acceleration;
+  if (mask === 0 && Math.abs(next - asCommanded) * dt > ROUNDING) mask = CLAMP_BIT.acceleration;
   masks[i] = mask;
   state.candidateTarget[i] = target;
   return next;

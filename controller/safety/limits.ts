@@ -48,7 +48,10 @@ export interface WorkspaceLimits {
   readonly fingerTableClearanceM: number;
   /** Between the two arms. */
   readonly armClearanceM: number;
-  /** Between a finger of one arm and a finger of the other; small, because they hand things over. */
+  /**
+   * Between a finger of one arm and a finger of the other. Negative lets their capsules overlap, as
+   * they do, unlike the fingers, when two grippers hold one thing.
+   */
   readonly fingerClearanceM: number;
   /** Between an arm's gripper and its own base and upper arm. */
   readonly selfClearanceM: number;
@@ -122,7 +125,10 @@ const limitsSchema = z.strictObject({
     tableClearanceM: clearance,
     fingerTableClearanceM: clearance,
     armClearanceM: clearance,
-    fingerClearanceM: clearance,
+    fingerClearanceM: between(
+      HARD_LIMITS.fingerClearanceM.min,
+      HARD_LIMITS.fingerClearanceM.max,
+    ),
     selfClearanceM: clearance,
   }),
   maxCycleS: between(HARD_LIMITS.maxCycleS.min, HARD_LIMITS.maxCycleS.max),
