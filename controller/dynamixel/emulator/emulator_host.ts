@@ -11,6 +11,9 @@ import type {
   EmulatorRequest,
 } from "./emulator_messages.ts";
 
+/** Longest wait for the thread to start or to stop, in ms. */
+const DEADLINE_MS = 10_000;
+
 /** Buses that run in a thread of their own, until disposed of. */
 export class EmulatorHost implements AsyncDisposable {
   /** What a driver opens, for each bus: its link, or the pseudo-terminal itself. */
@@ -58,7 +61,11 @@ export class EmulatorHost implements AsyncDisposable {
     };
     worker.postMessage({ kind: "start", buses, positions: shared } satisfies EmulatorRequest);
     try {
-      const ports = await ready.promise;
+      const timer = setTimeout(
+        () => ready.reject(notStarted(`its thread has said nothing for ${DEADLINE_MS} ms`)),
+        DEADLINE_MS,
+      );
+      const ports = await ready.promise.finally(() => clearTimeout(timer));
       return new EmulatorHost(worker, ports, shared.map((buffer) => new Int32Array(buffer)));
     } catch (error) {
       worker.terminate();
@@ -86,7 +93,10 @@ export class EmulatorHost implements AsyncDisposable {
   /** Close the devices, remove the links and end the thread. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#worker.postMessage({ kind: "stop" } satisfies EmulatorRequest);
+    // A thread that does not stop in time is ended all the same.
+    const timer = setTimeout(() => this.#stopped.resolve(), DEADLINE_MS);
     await this.#stopped.promise;
+    clearTimeout(timer);
     this.#worker.terminate();
     this.#failure ??= new Error("The servo emulator has been stopped");
     for (const call of this.#calls.values()) call.reject(this.#failure);

@@ -71,6 +71,8 @@ Deno.test({ name: "EmulatorHost's faults, silence and recovery", ignore: !isLinu
     host.command(0, { kind: "vanish", id: 99 }),
     /refused: Cannot find servo 99/,
   );
+  const back = { kind: "advance", ms: -1 } as const;
+  await assert.rejects(host.command(0, back), /Cannot advance by -1 ms, expected 0–10000/);
   await assert.rejects(host.command(1, { kind: "plug" }), /bus 1, expected 0–0/);
 });
 

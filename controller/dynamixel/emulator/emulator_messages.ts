@@ -46,7 +46,7 @@ export type EmulatorCommand =
   | { readonly kind: "temperature"; readonly id: number; readonly temperatureC: number }
   /** Let hardware errors happen. */
   | { readonly kind: "hardwareError"; readonly id: number; readonly bits: number }
-  /** Let time leap forward for the whole bus. */
+  /** Let time leap forward for the whole bus, by 0–10,000 ms. */
   | { readonly kind: "advance"; readonly ms: number };
 
 /** To the thread. */

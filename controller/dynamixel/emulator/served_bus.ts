@@ -11,6 +11,9 @@ import type { ScheduledAnswer } from "./faults.ts";
 import { PseudoTerminal } from "./pseudo_terminal.ts";
 import { Servo } from "./servo.ts";
 
+/** Farthest leap of the clock; a servo goes through it in steps of 1 ms. */
+const MAX_LEAP_MS = 10_000;
+
 /** One bus and its device. */
 export class ServedBus implements Disposable {
   readonly #bus: BusEmulator;
@@ -115,6 +118,11 @@ export class ServedBus implements Disposable {
         bus.servo(command.id).raiseHardwareError(command.bits);
         return;
       case "advance":
+        if (!(command.ms >= 0 && command.ms <= MAX_LEAP_MS)) {
+          throw new RangeError(
+            `Cannot advance by ${command.ms} ms, expected 0–${MAX_LEAP_MS}; advance several times`,
+          );
+        }
         this.#leapMs += command.ms;
         bus.advance(servoMs + command.ms);
         return;

@@ -226,6 +226,7 @@ export class Servo {
       this.#heardMs = nowMs;
       this.#hasClock = true;
     }
+    if (this.#nowMs + STEP_MS > nowMs) return;
     while (this.#nowMs + STEP_MS <= nowMs) {
       this.#nowMs += STEP_MS;
       this.#step();
