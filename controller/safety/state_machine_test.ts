@@ -175,12 +175,13 @@ Deno.test("react() forgets the check with the link, and the stop outlives both",
 });
 
 Deno.test("react() runs no robot that faulted or stopped before recovery, homing and start", () => {
-  // The way forward more often than trouble, or hardly any sequence would get anywhere.
-  const forward = [...RUNNING, "release", "recover", "resume"] as const;
-  const anyEvents = fc.array(
-    fc.constantFrom(...EVENT_TYPES, ...forward, ...forward, ...forward),
-    { minLength: 1, maxLength: 60, size: "max" },
+  // Single events, and whole ways forward: single ones alone would hardly ever get anywhere.
+  const someEvents = fc.oneof(
+    fc.constantFrom(...EVENT_TYPES).map((type) => [type]),
+    fc.constantFrom([...RUNNING], ["release", ...RUNNING], ["recover", ...RUNNING] as EventType[]),
   );
+  const anyEvents = fc.array(someEvents, { minLength: 1, maxLength: 30, size: "max" })
+    .map((groups) => groups.flat() as EventType[]);
   let runs = 0;
   fc.assert(
     fc.property(fc.constantFrom(INITIAL_STATUS, after(RUNNING)), anyEvents, (from, events) => {
