@@ -5,13 +5,14 @@
  * @module
  */
 
-import { type DynamixelBus, type PingReply, type ServoReading, type ServoReply } from "../bus.ts";
+import type { DynamixelBus, PingReply, ServoReading, ServoReply } from "../bus.ts";
 import { type DynamixelRequest, encodeRequest } from "../protocol/instructions.ts";
 import { decodeFastStatus } from "../protocol/fast_status.ts";
 import { MAX_LENGTH } from "../protocol/packet.ts";
 import type { StatusPacket } from "../protocol/parser.ts";
 import { checkId, checkIds, checkItem, checkRows } from "./arguments.ts";
 import { exchangeError } from "./exchange_fault.ts";
+import { collectReadings, isAnswer, readingOf } from "./group_reading.ts";
 import { answerTimeoutMs, type LineTiming } from "./line_timing.ts";
 import { SerialPort } from "./serial_port.ts";
 import { type ListenEnd, PING_BYTES, pingEverybody, pingReply, StatusLine } from "./status_line.ts";
@@ -43,8 +44,6 @@ const DEFAULTS = {
   hasFastSyncRead: false,
 } as const;
 
-/** Bits of the error byte that say the servo refused, without the hardware alert. */
-const REFUSED = 0x7f;
 /** Bytes that each servo adds to its data in a joint answer. */
 const FAST_BLOCK_BYTES = 4;
 
@@ -206,44 +205,19 @@ export class BuiltinBus implements DynamixelBus {
   ): ServoReading[] {
     checkItem(address, length);
     checkIds(ids);
-    const found = new Map<number, ServoReading>();
-    const giveUpAt = performance.now() + this.#options.budgetMs;
-    let end: ListenEnd = "complete";
-    let asked = ids;
-    for (let attempt = 1; asked.length > 0; attempt++) {
+    return collectReadings(ids, this.#options, (asked, found, attempt) => {
       const jointBytes = 1 + asked.length * (length + FAST_BLOCK_BYTES);
       const isFast = isFastFirst && attempt === 1 && asked.length > 1 && jointBytes <= MAX_LENGTH;
       const kind = isFast ? "fastSyncRead" : "syncRead";
       const packet = encodeRequest({ kind, address, length, ids: asked });
       const timeoutMs = answerTimeoutMs(this.#timing, packet.length, asked.length, length);
-      if (attempt > 1 && performance.now() + timeoutMs > giveUpAt) break;
-      this.#line.send(packet);
-      end = isFast
-        ? this.#listenToAll(asked, length, timeoutMs, found)
-        : this.#listenToEach(asked, length, timeoutMs, found);
-      const [first, ...others] = asked.filter((id) => !found.has(id));
-      if (first === undefined || attempt > this.#options.retries) break;
-      // Servos wait for the one before them, so the first that is silent may silence all after it:
-      // it is asked last now, and the others show whether they are well.
-      asked = [...others, first];
-    }
-    return ids.map((id) => found.get(id) ?? { id, fault: faultOf(end) });
-  }
-
-  #listenToEach(
-    ids: readonly number[],
-    length: number,
-    timeoutMs: number,
-    found: Map<number, ServoReading>,
-  ): ListenEnd {
-    const missing = new Set(ids);
-    return this.#line.listen(ids.length, timeoutMs, (status) => {
-      if (ids.includes(status.id) && isAnswer(status, length)) {
-        missing.delete(status.id);
-        // The later of two answers wins: the earlier one may be a straggler of the cycle before.
-        found.set(status.id, readingOf(status.id, status.error, status.params, length));
-      }
-      return missing.size;
+      const run = () => {
+        this.#line.send(packet);
+        return isFast
+          ? this.#listenToAll(asked, length, timeoutMs, found)
+          : this.#line.listenToEach(asked, length, timeoutMs, found);
+      };
+      return { timeoutMs, run };
     });
   }
 
@@ -263,17 +237,6 @@ export class BuiltinBus implements DynamixelBus {
       return 0;
     });
   }
-}
-
-/** A refusal carries no data. */
-function readingOf(id: number, error: number, data: Uint8Array, length: number): ServoReading {
-  const isRefused = (error & REFUSED) !== 0 || data.length !== length;
-  return isRefused ? { id, error } : { id, error, data };
-}
-
-/** Whether a status has the size of the answer, or is a refusal. */
-function isAnswer({ error, params }: StatusPacket, paramBytes: number): boolean {
-  return params.length === paramBytes || (params.length === 0 && (error & REFUSED) !== 0);
 }
 
 function faultOf(end: ListenEnd): "timeout" | "corrupt" {

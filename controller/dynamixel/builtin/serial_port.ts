@@ -59,6 +59,19 @@ export class DeviceHold implements Disposable {
     return (this.libc.poll(this.fd, 0, 0) & (POLL.hangup | POLL.error | POLL.invalid)) !== 0;
   }
 
+  /**
+   * Wait until there is something to read, whoever will read it.
+   *
+   * @param timeoutMs Longest wait in ms, with fractions; 0 looks only.
+   * @returns Whether there is.
+   * @throws {BusError} `device` when it is gone.
+   */
+  waitForInput(timeoutMs: number): boolean {
+    const events = this.libc.poll(this.fd, POLL.in, timeoutMs);
+    if (events !== 0 && (events & POLL.in) === 0) throw goneError(this.port, "read from");
+    return events !== 0;
+  }
+
   /** Let others open the device as well, for the library that must open it a second time. */
   admitOthers(): void {
     this.libc.ioctl(this.fd, IOCTL.TIOCNXCL);
@@ -156,15 +169,13 @@ export class SerialPort extends DeviceHold implements BytePort {
    * @throws {BusError} `device` when it is gone.
    */
   read(into: Uint8Array<ArrayBuffer>, timeoutMs: number): number {
-    const events = this.libc.poll(this.fd, POLL.in, timeoutMs);
-    if (events === 0) return 0;
-    if ((events & POLL.in) === 0) throw this.#gone("read from");
+    if (!this.waitForInput(timeoutMs)) return 0;
     const count = this.libc.read(this.fd, into);
     if (count > 0) return count;
     const { errno } = this.libc;
     if (count < 0 && (errno === ERRNO.EINTR || errno === ERRNO.EAGAIN)) return 0;
     // Something was there to read, and nothing came: a port that has been hung up answers like this.
-    if (count < 0 || (events & POLL.hangup) !== 0) throw this.#gone("read from");
+    if (count < 0 || this.isGone) throw this.#gone("read from");
     return 0;
   }
 

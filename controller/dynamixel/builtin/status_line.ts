@@ -7,8 +7,9 @@
 
 import { encodeRequest } from "../protocol/instructions.ts";
 import { type StatusPacket, StatusParser } from "../protocol/parser.ts";
-import type { PingReply } from "../bus.ts";
+import type { PingReply, ServoReading } from "../bus.ts";
 import type { BytePort } from "./byte_port.ts";
+import { isAnswer, readingOf } from "./group_reading.ts";
 import { BROADCAST_ID, MAX_SERVO_ID } from "../protocol/packet.ts";
 import { answerTimeoutMs, type LineTiming } from "./line_timing.ts";
 
@@ -27,24 +28,33 @@ export class StatusLine {
   readonly #buffer = new Uint8Array(2048);
   #hasStragglers = false;
 
-  /** @param port The port, which stays the caller's. */
+  /** Talk over a port. @param port The port, which stays the caller's. */
   constructor(port: BytePort) {
     this.#port = port;
   }
 
   /**
-   * Send an instruction. What came before belongs to nobody any more and is dropped.
+   * Send an instruction.
    *
    * @param packet The instruction's bytes.
    * @throws {BusError} The port is gone or takes no bytes.
    */
   send(packet: Uint8Array): void {
+    this.clear();
+    this.#port.write(packet as Uint8Array<ArrayBuffer>);
+  }
+
+  /**
+   * Drop what came before, which belongs to nobody any more.
+   *
+   * @throws {BusError} The port is gone.
+   */
+  clear(): void {
     // An answer carries no address: one that comes late would pass for the answer to the next
     // question. After a fault the line is therefore given time to fall silent.
     if (this.#hasStragglers) this.#settle();
     this.#port.flushInput();
     this.#parser.reset();
-    this.#port.write(packet as Uint8Array<ArrayBuffer>);
   }
 
   /**
@@ -75,6 +85,33 @@ export class StatusLine {
         now.skippedBytes > before.skippedBytes || this.#parser.pendingBytes > 0;
       return isCorrupt ? "corrupt" : "timeout";
     }
+  }
+
+  /**
+   * Listen for the answers to a sync read.
+   *
+   * @param ids Servos that were asked.
+   * @param length Bytes asked of each.
+   * @param timeoutMs Longest wait in ms from now.
+   * @param found Gets what each servo says.
+   * @returns How it ended.
+   * @throws {BusError} The port is gone.
+   */
+  listenToEach(
+    ids: readonly number[],
+    length: number,
+    timeoutMs: number,
+    found: Map<number, ServoReading>,
+  ): ListenEnd {
+    const missing = new Set(ids);
+    return this.listen(ids.length, timeoutMs, (status) => {
+      if (ids.includes(status.id) && isAnswer(status, length)) {
+        missing.delete(status.id);
+        // The later of two answers wins: the earlier one may be a straggler of the cycle before.
+        found.set(status.id, readingOf(status.id, status.error, status.params, length));
+      }
+      return missing.size;
+    });
   }
 
   #settle(): void {
