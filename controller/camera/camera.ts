@@ -124,9 +124,15 @@ export class Camera implements AsyncDisposable {
     const { config, ffmpeg = "ffmpeg" } = this.#options;
     let child: Deno.ChildProcess;
     try {
-      const args = ffmpegArguments(config);
-      child = new Deno.Command(ffmpeg, { args, stdin: "null", stdout: "piped", stderr: "piped" })
-        .spawn();
+      child = new Deno.Command(ffmpeg, {
+        args: ffmpegArguments(config),
+        stdin: "null",
+        stdout: "piped",
+        stderr: "piped",
+        // The terminal's Ctrl-C is for the controller, which closes the cameras after the arms rest.
+        // If the controller is killed, ffmpeg ends at its next picture: nobody reads its pipe.
+        detached: true,
+      }).spawn();
     } catch (error) {
       return describeStartFailure(config, ffmpeg, error);
     }

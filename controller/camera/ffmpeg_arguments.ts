@@ -22,7 +22,7 @@ const LOW_LATENCY = [
   ...["-fflags", "nobuffer", "-flags", "low_delay"],
   ...["-probesize", "32", "-fpsprobesize", "0"],
 ];
-/** Pictures that wait between the device's thread and the decoder before the device's are dropped. */
+/** Pictures that may wait for the decoder; beyond that the device's driver drops them. */
 const THREAD_QUEUE_SIZE = 4;
 
 /**
