@@ -120,7 +120,7 @@ Deno.test(
     const linkPath = "/nonexistent/ttyDXL";
     await assert.rejects(
       EmulatorHost.start([{ servos: viperXServos(), linkPath }]),
-      /The servo emulator has not started/,
+      /has not started: Cannot link .nonexistent.ttyDXL to .dev.pts.* its folder must exist/,
     );
     const host = await EmulatorHost.start([{ servos: viperXServos() }]);
     await host[Symbol.asyncDispose]();

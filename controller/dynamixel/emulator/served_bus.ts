@@ -143,7 +143,11 @@ export class ServedBus implements Disposable {
       if (this.#linkPath !== undefined) Deno.symlinkSync(terminal.path, this.#linkPath);
     } catch (error) {
       terminal[Symbol.dispose]();
-      throw error;
+      throw new Error(
+        `Cannot link ${this.#linkPath} to ${terminal.path}: ${error}; its folder must exist, and a ` +
+          "link that an earlier run left behind must be removed",
+        { cause: error },
+      );
     }
     this.#terminal = terminal;
   }
