@@ -150,6 +150,13 @@ Deno.test("convert --quantize int8 writes the actor's matrices in 8 bits", async
   const dest = join(temp.path, "int8");
   const text = await printed(runConvert, SHIPPED, dest, "--quantize", "int8");
   assert.match(text, /^Wrote .*int8: 13 matrices in 8 bits and 19 other tensors, 0\.\d MB\.$/);
+  const inspected = await printed(runInspect, dest);
+  assert.match(inspected, /^note +Cannot use .*: its weights are stored in 8 bits/m);
+  assert.match(inspected, /^size .*, without the tensors that are not read$/m);
+  await assert.rejects(
+    loadPolicy(dest, { ...PRESETS.debug, normal: normalSource(1) }),
+    /^CheckpointError: Cannot use .*: its weights are stored in 8 bits .* converted from\.$/,
+  );
   const { matrices } = await readInt8File(join(dest, "params/model.safetensors"));
   const { actorBackbone } = await readCheckpoint(SHIPPED);
   for (const { name, data } of actorBackbone) {

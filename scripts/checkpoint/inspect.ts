@@ -197,7 +197,11 @@ function describe(inspection: Inspection): string[] {
     ["variant", recognition?.variant ?? "unknown"],
     ["tensors", `${tensors.length}${dtypes === "" ? "" : ` of ${dtypes}`}`],
     ["parameters", parameters.toLocaleString("en")],
-    ["size", `${showBytes(bytes)} uncompressed`],
+    [
+      "size",
+      `${showBytes(bytes)} uncompressed` +
+      (inspection.skipped.length === 0 ? "" : ", without the tensors that are not read"),
+    ],
     ...(inspection.lerobot === undefined ? [] : describeLerobot(inspection.lerobot)),
     ...inspection.notes.map((note): [string, string] => ["note", note]),
   ];
