@@ -20,8 +20,11 @@ import { CLAMP_BIT } from "./clamp_counts.ts";
 import type { FilteredCommand, FilterState } from "./filter_state.ts";
 import { REACH_M } from "./workspace.ts";
 
-/** Braking from the hard limits takes less; more is an error in the limits' arithmetic. */
-const MAX_BRAKE_CYCLES = 20_000;
+/** Shortest time between two poses of a braking path that are checked, in s: finer shows no more. */
+const MIN_BRAKE_CYCLE_S = 0.002;
+
+/** The limits' schema ends every braking path within 3,200 such cycles; a longer one is refused. */
+const MAX_BRAKE_CYCLES = 4000;
 
 /**
  * Targets nearer than this are the same, in rad: more than a float32 command's rounding (2e-7) and less
@@ -155,6 +158,7 @@ function canStopClear(state: FilterState, dt: number): boolean {
   const { brakePosition, brakeVelocity, checkWorkspace, result: { clamps } } = state;
   // From inside a violation everything is allowed that does not make it worse.
   const floor = Math.min(0, state.slackM);
+  const brakeDt = Math.max(dt, MIN_BRAKE_CYCLE_S);
   for (let cycle = 0; cycle < MAX_BRAKE_CYCLES; cycle++) {
     const report = checkWorkspace(brakePosition);
     if (cycle === 0) state.candidateSlackM = report.slackM;
@@ -165,9 +169,11 @@ function canStopClear(state: FilterState, dt: number): boolean {
       return false;
     }
     if (brakingReachM(state) <= report.slackM - floor) return true;
-    brakeOnce(state, brakePosition, brakeVelocity, dt);
+    brakeOnce(state, brakePosition, brakeVelocity, brakeDt);
   }
-  throw new Error("Cannot check a braking path: it does not end, so the limits are inconsistent");
+  clamps.hold = "workspace";
+  clamps.obstacle = "a braking path too long to check";
+  return false;
 }
 
 /** How far any point of the robot can move, against any other, before the braking path has ended. */

@@ -5,7 +5,7 @@ import { seededRandom, uniform } from "../../common/random.ts";
 import { CLAMP_BIT } from "./clamp_counts.ts";
 import { filterCommand } from "./command_filter.ts";
 import { DEFAULT_LIMITS } from "./default_limits.ts";
-import { createFilterState } from "./filter_state.ts";
+import { createFilterState, restartFilter } from "./filter_state.ts";
 import type { SafetyLimits } from "./limits.ts";
 
 const DT = 0.02;
@@ -168,7 +168,7 @@ Deno.test("createFilterState() wants 14 finite numbers", () => {
 /** Limits of one joint, anything that the schema allows. */
 const anyLimits = fc.record({
   velocity: fc.double({ min: 0.01, max: 3, noNaN: true }),
-  acceleration: fc.double({ min: 0.05, max: 60, noNaN: true }),
+  acceleration: fc.double({ min: 0.5, max: 60, noNaN: true }),
   step: fc.double({ min: 1e-4, max: 0.2, noNaN: true }),
 });
 
@@ -207,4 +207,31 @@ Deno.test("filterCommand() reuses its answer and its buffers", () => {
   const second = filterCommand(state, resetState(1), DT);
   assert.ok(second === first && second.action === action && second.clamps === clamps);
   assert.equal(clamps.masks[6] !== 0, true);
+});
+
+Deno.test("filterCommand() stands cycles of hardly any length, fast towards the table", () => {
+  const state = createFilterState(DEFAULT_LIMITS, resetState());
+  const command = resetState();
+  command[1] = 1.2;
+  for (let n = 0; n < 25; n++) filterCommand(state, command, DT);
+  assert.ok(state.velocity[1] > 1);
+  for (const dt of [1e-6, 1e-9, 1e-300, 5e-324, DT]) {
+    const { action } = filterCommand(state, command, dt);
+    assert.ok(action.every(Number.isFinite), `${dt} s`);
+  }
+});
+
+Deno.test("restartFilter() goes on from a measured pose, at rest, with the same counts", () => {
+  const state = createFilterState(DEFAULT_LIMITS, resetState());
+  waistPath(state, 3, 30);
+  const { commands } = state.counts.snapshot();
+  const moved = resetState();
+  moved[0] = -0.5;
+  restartFilter(state, moved);
+  const { action } = filterCommand(state, moved, DT);
+  assert.ok(Math.abs(action[0] + 0.5) < 1e-9);
+  assert.equal(state.counts.snapshot().commands, commands + 1);
+  moved[1] = NaN;
+  assert.throws(() => restartFilter(state, moved), /left_shoulder is NaN/);
+  assert.equal(state.position[1], resetState()[1]);
 });

@@ -121,6 +121,8 @@ function hardJoint(joint: ArmJointName): JointLimits {
 export const HARD_LIMITS: {
   /** Widest limits of each joint. */
   readonly joints: Readonly<Record<MovingName, JointLimits>>;
+  /** Smallest usable acceleration: a joint that brakes more gently needs seconds to stop. */
+  readonly leastAcceleration: number;
   /** Range of every clearance, in metres. */
   readonly clearanceM: { readonly min: number; readonly max: number };
   /** Range of the clearance of two arms' fingers, in metres; their capsules may overlap. */
@@ -146,6 +148,7 @@ export const HARD_LIMITS: {
       currentMa: 2300,
     },
   },
+  leastAcceleration: 0.5,
   clearanceM: { min: 0, max: 0.3 },
   fingerClearanceM: { min: -0.0075, max: 0.3 },
   tableHeightM: { min: -0.05, max: 0.2 },

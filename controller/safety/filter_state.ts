@@ -145,3 +145,19 @@ export function createFilterState(
     candidateTarget: new Float64Array(ALOHA_DIM),
   };
 }
+
+/**
+ * Begin anew from where the robot is, at rest: after homing by other means, an emergency stop, limp
+ * servos or a lost link. Counts go on.
+ *
+ * @param state What to overwrite.
+ * @param measured The measured 14 numbers: rad, grippers 0–1.
+ * @throws {RangeError} There are not 14 finite numbers; the state is unchanged then.
+ */
+export function restartFilter(state: FilterState, measured: ArrayLike<number>): void {
+  checkAction(measured, ALOHA_DIM);
+  state.position.set(measured);
+  state.target.set(measured);
+  state.velocity.fill(0);
+  state.slackM = state.checkWorkspace(state.position).slackM;
+}

@@ -98,7 +98,7 @@ function jointSchema(name: MovingName) {
     positionMin: between(hard.positionMin, hard.positionMax),
     positionMax: between(hard.positionMin, hard.positionMax),
     velocity: between(1e-3, hard.velocity),
-    acceleration: between(1e-2, hard.acceleration),
+    acceleration: between(HARD_LIMITS.leastAcceleration, hard.acceleration),
     step: between(1e-5, hard.step),
     currentMa: between(1, hard.currentMa),
   }).refine(({ positionMin, positionMax }) => positionMin < positionMax, {
