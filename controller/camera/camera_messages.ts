@@ -32,5 +32,7 @@ export type CameraReply =
   | { readonly kind: "pong"; readonly sentMs: number; readonly threadMs: number }
   /** A camera has changed its state. */
   | { readonly kind: "status"; readonly status: CameraStatus }
+  /** No camera is read, because what was asked for does not fit together. */
+  | { readonly kind: "failed"; readonly sentence: string }
   /** All cameras are closed. */
   | { readonly kind: "stopped" };

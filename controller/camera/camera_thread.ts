@@ -18,7 +18,7 @@ export interface CameraThreadOptions {
   readonly now: () => number;
   /** Called when a camera has changed its state. */
   readonly onStatus: (status: CameraStatus) => void;
-  /** Called with a sentence if the thread ends by itself. */
+  /** Called with a sentence if the thread cannot open the cameras or ends by itself. */
   readonly onFailure: (sentence: string) => void;
 }
 
@@ -55,6 +55,7 @@ export async function openCameraThread(options: CameraThreadOptions): Promise<Ca
   worker.onmessage = ({ data }: MessageEvent<CameraReply>) => {
     if (data.kind === "status") onStatus(data.status);
     else if (data.kind === "stopped") stopped.resolve();
+    else if (data.kind === "failed") onFailure(data.sentence);
   };
   worker.onerror = (event) => {
     event.preventDefault();

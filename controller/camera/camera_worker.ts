@@ -46,7 +46,12 @@ scope.onmessage = ({ data }) => {
     case "ping":
       return scope.postMessage({ ...data, kind: "pong", threadMs: performance.now() });
     case "start":
-      return start(data);
+      try {
+        return start(data);
+      } catch (error) {
+        const sentence = error instanceof Error ? error.message : String(error);
+        return scope.postMessage({ kind: "failed", sentence });
+      }
     case "stop":
       return void stop();
     default:
