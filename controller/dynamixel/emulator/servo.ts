@@ -126,6 +126,7 @@ export class Servo {
    */
   surround(change: Partial<Surroundings>): void {
     this.#surroundings = { ...this.#surroundings, ...change };
+    this.#present();
   }
 
   /** Set the motor's temperature, in °C. */

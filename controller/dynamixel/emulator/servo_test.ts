@@ -211,6 +211,7 @@ Deno.test("Servo shuts down only for the errors that Shutdown names", () => {
   assert.equal(hot.get("hardwareErrorStatus"), HARDWARE_ERROR.overheating);
   const low = running();
   low.surround({ supplyV: 9 });
+  assert.equal(low.get("presentInputVoltage"), 90, "measured before time passes");
   low.advance(1);
   assert.equal(low.get("presentInputVoltage"), 90);
   assert.equal(low.get("hardwareErrorStatus"), HARDWARE_ERROR.inputVoltage);
