@@ -74,7 +74,7 @@ export const CAPSULES_PER_ARM: number = ARM_CAPSULES.length;
 /** Numbers a placed capsule: both ends of its segment in the world, x y z x y z, in metres. */
 export const CAPSULE_STRIDE = 6;
 
-/** Capsules of both arms in the world. Reuse it: placing allocates nothing. */
+/** Capsules of both arms in the world. Reuse it: placing makes no objects. */
 export interface PlacedCapsules {
   /** Segments `[2 arms, capsules, 6]`, in metres. */
   readonly segments: Float64Array;
@@ -82,6 +82,8 @@ export interface PlacedCapsules {
   readonly rotation: Float64Array;
   /** Origin of that frame `[3]`, in metres. */
   readonly origin: Float64Array;
+  /** Scratch: how far the gripper moves the point that is being placed, along y, in metres `[1]`. */
+  readonly moveYM: Float64Array;
 }
 
 /** Room for the capsules of both arms. */
@@ -90,6 +92,7 @@ export function createPlacedCapsules(): PlacedCapsules {
     segments: new Float64Array(ARM_NAMES.length * CAPSULES_PER_ARM * CAPSULE_STRIDE),
     rotation: new Float64Array(9),
     origin: new Float64Array(3),
+    moveYM: new Float64Array(1),
   };
 }
 
@@ -107,47 +110,61 @@ export function placeCapsules(
   at: number,
   out: PlacedCapsules,
 ): void {
-  const { segments, rotation, origin } = out;
+  const { segments, rotation, origin, moveYM } = out;
   const base = BASE_POSES[arm];
   const fingerM = gripperToFingerM(joints[at + JOINTS_PER_ARM]);
-  rotation.fill(0);
-  rotation[0] = rotation[4] = rotation[8] = 1;
+  rotation.set(BASE_ROTATIONS[arm]);
   for (let k = 0; k < 3; k++) origin[k] = base.position[k];
-  turn(rotation, 2, base.yawRad);
   let next = 0;
   let offset = (arm === "left" ? 0 : CAPSULES_PER_ARM) * CAPSULE_STRIDE;
   for (let link = -1; link < JOINTS_PER_ARM; link++) {
     if (link >= 0) {
       const { offset: move, axis } = LINKS[link];
-      toWorld(out, move, 0, origin, 0);
-      turn(rotation, axis, joints[at + link]);
+      moveYM[0] = 0;
+      toWorld(out, move, origin, 0);
+      turn(rotation, axis, joints, at + link);
     }
     while (next < CAPSULES_PER_ARM && ARM_CAPSULES[next].link === link) {
       const { from, to, fingerSide } = ARM_CAPSULES[next++];
-      toWorld(out, from, fingerSide * fingerM, segments, offset);
-      toWorld(out, to, fingerSide * fingerM, segments, offset + 3);
+      moveYM[0] = fingerSide * fingerM;
+      toWorld(out, from, segments, offset);
+      toWorld(out, to, segments, offset + 3);
       offset += CAPSULE_STRIDE;
     }
   }
 }
 
-/** Write a point of the current frame, moved along its y axis, in world coordinates. */
+/** Rotations of the bases, base to world, row-major. */
+const BASE_ROTATIONS: Readonly<Record<ArmName, Float64Array>> = {
+  left: yawRotation(BASE_POSES.left.yawRad),
+  right: yawRotation(BASE_POSES.right.yawRad),
+};
+
+function yawRotation(yawRad: number): Float64Array {
+  const rotation = Float64Array.of(1, 0, 0, 0, 1, 0, 0, 0, 1);
+  turn(rotation, 2, [yawRad], 0);
+  return rotation;
+}
+
+// Numbers reach these two in arrays: V8 allocates for a fraction that is passed by itself.
+
+/** Write a point of the current frame, moved along its y axis by `moveYM`, in world coordinates. */
 function toWorld(
-  { rotation: r, origin }: PlacedCapsules,
+  { rotation: r, origin, moveYM }: PlacedCapsules,
   point: Vec3,
-  moveY: number,
   out: Float64Array,
   at: number,
 ): void {
-  const x = point[0], y = point[1] + moveY, z = point[2];
+  const x = point[0], y = point[1] + moveYM[0], z = point[2];
   const ox = origin[0], oy = origin[1], oz = origin[2];
   out[at] = ox + r[0] * x + r[1] * y + r[2] * z;
   out[at + 1] = oy + r[3] * x + r[4] * y + r[5] * z;
   out[at + 2] = oz + r[6] * x + r[7] * y + r[8] * z;
 }
 
-/** Turn a frame about one of its own axes: r = r · R(axis, angle). */
-function turn(r: Float64Array, axis: 0 | 1 | 2, angleRad: number): void {
+/** Turn a frame about one of its own axes: r = r · R(axis, joints[at]). */
+function turn(r: Float64Array, axis: 0 | 1 | 2, joints: ArrayLike<number>, at: number): void {
+  const angleRad = joints[at];
   const cos = Math.cos(angleRad), sin = Math.sin(angleRad);
   const u = (axis + 1) % 3, v = (axis + 2) % 3;
   for (let row = 0; row < 9; row += 3) {

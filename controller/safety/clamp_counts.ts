@@ -50,7 +50,7 @@ export interface ClampSnapshot {
   readonly byJoint: Readonly<Record<string, Readonly<Partial<Record<ClampKind, number>>>>>;
 }
 
-/** Counts of one run. Counting allocates nothing. */
+/** Counts of one run. Counting makes no objects. */
 export class ClampCounts {
   readonly #counts = new Float64Array((STATE_NAMES.length + 1) * CLAMP_KINDS.length);
   #commands = 0;

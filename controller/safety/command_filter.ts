@@ -85,21 +85,24 @@ function limitJoints(state: FilterState, command: ArrayLike<number>, dt: number)
   }
   if (clamps.hold !== null) return false;
   for (let i = 0; i < ALOHA_DIM; i++) {
-    candidateVelocity[i] = jointVelocity(state, i, command[i], dt);
+    limitJoint(state, i, command, dt);
     state.brakePosition[i] = position[i] + candidateVelocity[i] * dt;
     state.brakeVelocity[i] = candidateVelocity[i];
   }
   return true;
 }
 
-/** The velocity nearest to the wanted one that every limit of a joint allows. */
-function jointVelocity(state: FilterState, i: number, wanted: number, dt: number): number {
+/**
+ * Choose the velocity nearest to the wanted one that every limit of joint `i` allows. It is written, not
+ * returned: V8 allocates for a number that a function returns.
+ */
+function limitJoint(state: FilterState, i: number, command: ArrayLike<number>, dt: number): void {
   const { arrays, position, velocity, result: { clamps: { masks } } } = state;
   const p = position[i], v = velocity[i], a = arrays.acceleration[i];
   // A joint that rests outside may come back in, and never goes farther out.
   const min = Math.min(arrays.min[i], p), max = Math.max(arrays.max[i], p);
   let mask = 0;
-  let target = wanted;
+  let target = command[i];
   if (target < arrays.min[i] - ROUNDING || target > arrays.max[i] + ROUNDING) {
     mask |= CLAMP_BIT.position;
   }
@@ -139,7 +142,7 @@ function jointVelocity(state: FilterState, i: number, wanted: number, dt: number
   if (mask === 0 && Math.abs(next - asCommanded) * dt > ROUNDING) mask = CLAMP_BIT.acceleration;
   masks[i] = mask;
   state.candidateTarget[i] = target;
-  return next;
+  state.candidateVelocity[i] = next;
 }
 
 /**

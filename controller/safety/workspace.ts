@@ -123,7 +123,7 @@ function listAboveTable(limits: WorkspaceLimits): AboveTable[] {
  * Make a check. It reuses its buffers, so one check must not be used by two loops at once.
  *
  * @param limits Clearances.
- * @returns The check; it allocates nothing.
+ * @returns The check; it makes no objects, only V8's boxes of fractions (200 bytes a command in all).
  */
 export function createWorkspaceCheck(limits: WorkspaceLimits): WorkspaceCheck {
   const placed = createPlacedCapsules();
