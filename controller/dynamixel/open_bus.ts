@@ -29,6 +29,8 @@ export interface OpenBusOptions {
   readonly libraryVariable?: string;
   /** Times a lost or broken answer is asked for again, 0–10. Default 1. */
   readonly retries?: number;
+  /** No attempt begins that could end later than this after the first began, ms. Default: no bound. */
+  readonly budgetMs?: number;
   /** Allowance for the adapter and the system in each exchange, ms. Default 6. */
   readonly latencyMs?: number;
   /** The largest Return_Delay_Time among the servos, ms. Default 0.5. */
@@ -90,8 +92,8 @@ export function chooseDriver(
 export function openBus(options: OpenBusOptions): OpenedBus {
   const decision = chooseDriver(options);
   const { port, baudRate, retries = 1, latencyMs = 6, returnDelayMs = 0.5 } = options;
-  const settings = { port, baudRate, retries, latencyMs, returnDelayMs };
-  const { hasFastSyncRead = false } = options;
+  const { budgetMs = Infinity, hasFastSyncRead = false } = options;
+  const settings = { port, baudRate, retries, budgetMs, latencyMs, returnDelayMs };
   const bus = decision.driver === "sdk"
     ? new SdkBus({ ...settings, library: decision.library })
     : new BuiltinBus({ ...settings, hasFastSyncRead });

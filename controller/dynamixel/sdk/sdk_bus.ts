@@ -16,7 +16,7 @@ import {
 } from "../bus.ts";
 import { checkId, checkIds, checkItem, checkRows } from "../builtin/arguments.ts";
 import { exchangeError } from "../builtin/exchange_fault.ts";
-import { collectReadings, REFUSED } from "../builtin/group_reading.ts";
+import { type Attempts, collectReadings, REFUSED } from "../builtin/group_reading.ts";
 import { answerTimeoutMs, type LineTiming } from "../builtin/line_timing.ts";
 import { goneError } from "../builtin/port_sentences.ts";
 import { DeviceHold } from "../builtin/serial_port.ts";
@@ -36,6 +36,11 @@ export interface SdkBusOptions {
   readonly library: string;
   /** Times a lost or broken answer is asked for again, 0–10. Default 1. Reboots are never repeated. */
   readonly retries?: number;
+  /**
+   * No attempt begins that could end later than this after the first began, ms. Default: no bound. The
+   * library itself waits 34 ms for the answer of a single servo.
+   */
+  readonly budgetMs?: number;
   /** Allowance for the adapter and the system in a group read, ms. Default 6. */
   readonly latencyMs?: number;
   /** The largest Return_Delay_Time among the servos, ms. Default 0.5, as they leave the factory. */
@@ -44,6 +49,8 @@ export interface SdkBusOptions {
 
 /** Firmware_Version of the X series, 1 byte; the library's ping leaves it out. */
 const FIRMWARE_ADDRESS = 6;
+/** How long the library waits for one servo: twice 16 ms of latency, and 2 ms (port_handler_linux.c). */
+const SINGLE_TIMEOUT_MS = 34;
 /** Bytes of a sync read beside its IDs. */
 const SYNC_READ_BYTES = 14;
 /** The library copies a port's name into this many bytes without looking. */
@@ -55,7 +62,7 @@ export class SdkBus implements DynamixelBus {
   readonly driver = "sdk";
   /** The device. */
   readonly port: string;
-  readonly #retries: number;
+  readonly #attempts: Attempts;
   readonly #timing: LineTiming;
   readonly #resources: DisposableStack;
   readonly #symbols: LoadedLibrary["symbols"];
@@ -72,9 +79,10 @@ export class SdkBus implements DynamixelBus {
    * @throws {Error} The library cannot be loaded.
    */
   constructor(options: SdkBusOptions) {
-    const { port, baudRate, library, retries = 1, latencyMs = 6, returnDelayMs = 0.5 } = options;
+    const { port, baudRate, library, latencyMs = 6, returnDelayMs = 0.5 } = options;
+    const { retries = 1, budgetMs = Infinity } = options;
     this.port = port;
-    this.#retries = retries;
+    this.#attempts = { retries, budgetMs };
     this.#timing = { baudRate, latencyMs, returnDelayMs };
     using opening = new DisposableStack();
     // The library opens a port that another program has, and prints when it cannot open one.
@@ -193,8 +201,7 @@ export class SdkBus implements DynamixelBus {
   syncRead(address: number, length: number, ids: readonly number[]): readonly ServoReading[] {
     checkItem(address, length);
     checkIds(ids);
-    const attempts = { retries: this.#retries, budgetMs: Infinity };
-    return collectReadings(ids, attempts, (asked, found) => {
+    return collectReadings(ids, this.#attempts, (asked, found) => {
       const sentBytes = SYNC_READ_BYTES + asked.length;
       const timeoutMs = answerTimeoutMs(this.#timing, sentBytes, asked.length, length);
       return {
@@ -231,8 +238,14 @@ export class SdkBus implements DynamixelBus {
   }
 
   /** Let the library ask one servo until it answers or the attempts run out. */
-  #ask(action: string, id: number, exchange: () => void, retries = this.#retries): ServoReply {
+  #ask(
+    action: string,
+    id: number,
+    exchange: () => void,
+    retries = this.#attempts.retries,
+  ): ServoReply {
     checkId(id);
+    const giveUpAt = performance.now() + this.#attempts.budgetMs;
     for (let attempt = 1;; attempt++) {
       exchange();
       const result = this.#symbols.getLastTxRxResult(this.#number, PROTOCOL);
@@ -240,7 +253,8 @@ export class SdkBus implements DynamixelBus {
         return { error: this.#symbols.getLastRxPacketError(this.#number, PROTOCOL) };
       }
       const fault = this.#faultOf(result);
-      if (attempt > retries || fault === "device" || fault === "busy") {
+      const isLate = performance.now() + SINGLE_TIMEOUT_MS > giveUpAt;
+      if (attempt > retries || isLate || fault === "device" || fault === "busy") {
         throw exchangeError(action, id, this.port, fault, attempt);
       }
     }
