@@ -11,6 +11,7 @@ import type { CameraName } from "../../common/types.ts";
 import { backoffMs, type Pause, pause } from "./backoff.ts";
 import type { CameraConfig } from "./camera_config.ts";
 import { describeFailure, describeStartFailure, lastLineOf } from "./camera_failure.ts";
+import { CaptureClock } from "./capture_clock.ts";
 import { ffmpegArguments } from "./ffmpeg_arguments.ts";
 import { FrameReader } from "./frame_reader.ts";
 import type { FrameWriter } from "./latest_frame.ts";
@@ -148,7 +149,7 @@ export class Camera implements AsyncDisposable {
   /** Read pictures until the stream ends. Kills ffmpeg; returns what was wrong, if not its end. */
   async #read(child: Deno.ChildProcess): Promise<string | null> {
     const { config: { silenceMs, rateHz }, writer, now } = this.#options;
-    const reader = new FrameReader(writer);
+    const reader = new FrameReader(writer, new CaptureClock(rateHz));
     const framesBefore = writer.frames;
     let fault: string | null = null;
     const kill = () => {

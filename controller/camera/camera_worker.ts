@@ -1,6 +1,5 @@
 /**
- * The thread that reads the cameras, so that a policy that computes does not keep pictures waiting:
- * one that waited in a pipe would be stamped with the time at which it was read.
+ * The thread that reads the cameras, so that a policy that computes does not keep pictures waiting.
  *
  * @module
  */

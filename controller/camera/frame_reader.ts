@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { CaptureClock } from "./capture_clock.ts";
 import type { FrameSize, FrameWriter } from "./latest_frame.ts";
 
 /** Longest header of a picture: `P6`, two sides of up to five digits, `255`, and white space. */
@@ -13,18 +14,21 @@ const MAX_HEADER_BYTES = 20;
 /** Takes chunks of a stream, publishes whole pictures. */
 export class FrameReader {
   readonly #writer: FrameWriter;
+  readonly #clock: CaptureClock;
   /** What stands in front of every picture of the right size. */
   readonly #header: Uint8Array;
   /** Bytes of the header and the picture that have come. */
   #position = 0;
-  #arrivedMs = 0;
+  #capturedMs = 0;
 
   /**
    * Read from the start of a stream.
    * @param writer Receives the pictures; its size is the one expected.
+   * @param clock Stamps them; one that has stamped none.
    */
-  constructor(writer: FrameWriter) {
+  constructor(writer: FrameWriter, clock: CaptureClock) {
     this.#writer = writer;
+    this.#clock = clock;
     const { width, height } = writer.size;
     this.#header = new TextEncoder().encode(`P6\n${width} ${height}\n255\n`);
   }
@@ -46,7 +50,7 @@ export class FrameReader {
     const total = header + this.#writer.back.length;
     let at = 0;
     while (at < chunk.length) {
-      if (this.#position === 0) this.#arrivedMs = nowMs;
+      if (this.#position === 0) this.#capturedMs = this.#clock.stamp(nowMs);
       if (this.#position < header) {
         if (chunk[at] !== this.#header[this.#position]) this.#refuse(chunk.subarray(at));
         at++;
@@ -58,7 +62,7 @@ export class FrameReader {
       at += part.length;
       this.#position += part.length;
       if (this.#position === total) {
-        this.#writer.publish(this.#arrivedMs);
+        this.#writer.publish(this.#capturedMs);
         this.#position = 0;
       }
     }

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { CaptureClock } from "./capture_clock.ts";
 import { FrameReader } from "./frame_reader.ts";
 import { createFrameMemory, FrameWriter, LatestFrame } from "./latest_frame.ts";
 
@@ -8,7 +9,10 @@ const PIXELS = SIZE.width * SIZE.height * 3;
 
 function reading() {
   const memory = createFrameMemory(SIZE);
-  return { reader: new FrameReader(new FrameWriter(memory)), latest: new LatestFrame(memory) };
+  return {
+    reader: new FrameReader(new FrameWriter(memory), new CaptureClock(10)),
+    latest: new LatestFrame(memory),
+  };
 }
 
 /** A PPM picture of one value. */

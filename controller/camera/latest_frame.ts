@@ -43,9 +43,9 @@ export interface CapturedFrame {
   /** Position among the camera's pictures, from 1. */
   readonly sequence: number;
   /**
-   * When its first bytes arrived, in ms of the controller's clock: the transfer to this process does
-   * not count. Exposure, the cable and decoding, which came before, cannot be seen from here, so the
-   * scene is that of a few tens of ms earlier.
+   * When its first bytes arrived, in ms of the controller's clock, less the time that they waited in
+   * queues (see capture_clock.ts): the transfer to this process does not count. Exposure, the cable
+   * and decoding, which came before, cannot be seen from here, so the scene is somewhat older.
    */
   readonly capturedMs: number;
 }
@@ -111,7 +111,7 @@ export class FrameWriter {
 
   /**
    * Hand over the buffer, full.
-   * @param capturedMs When the picture arrived, in ms of the controller's clock.
+   * @param capturedMs When it was captured, in ms of the controller's clock.
    */
   publish(capturedMs: number): void {
     const { header, sequences } = this.#views;
