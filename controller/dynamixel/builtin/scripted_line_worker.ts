@@ -17,7 +17,7 @@ declare const self: {
   postMessage(reply: string): void;
 };
 
-const libc = Deno.dlopen("libc.so.6", {
+const SYMBOLS = {
   posix_openpt: { parameters: ["i32"], result: "i32" },
   grantpt: { parameters: ["i32"], result: "i32" },
   unlockpt: { parameters: ["i32"], result: "i32" },
@@ -27,11 +27,12 @@ const libc = Deno.dlopen("libc.so.6", {
   read: { parameters: ["i32", "buffer", "usize"], result: "isize" },
   write: { parameters: ["i32", "buffer", "usize"], result: "isize" },
   poll: { parameters: ["buffer", "usize", "i32"], result: "i32" },
-});
+} as const satisfies Deno.ForeignLibraryInterface;
 const O_RDWR_NOCTTY = 0o402;
 const POLLIN = 1;
 
 self.onmessage = ({ data }) => {
+  const libc = Deno.dlopen("libc.so.6", SYMBOLS);
   const master = libc.symbols.posix_openpt(O_RDWR_NOCTTY);
   libc.symbols.grantpt(master);
   libc.symbols.unlockpt(master);
@@ -40,7 +41,7 @@ self.onmessage = ({ data }) => {
   // Held open, so that the master is not hung up before the bus opens the other end.
   const slave = libc.symbols.open(name, O_RDWR_NOCTTY);
   self.postMessage(new TextDecoder().decode(name.subarray(0, name.indexOf(0))));
-  serve(master, data);
+  serve(libc.symbols, master, data);
   libc.symbols.close(master);
   const orders = new Int32Array(data.orders);
   Atomics.store(orders, ORDER.isUnplugged, 1);
@@ -50,7 +51,11 @@ self.onmessage = ({ data }) => {
   self.postMessage("closed");
 };
 
-function serve(master: number, { ids, model, firmware, orders: shared }: ScriptedServos): void {
+function serve(
+  libc: Deno.DynamicLibrary<typeof SYMBOLS>["symbols"],
+  master: number,
+  { ids, model, firmware, orders: shared }: ScriptedServos,
+): void {
   const orders = new Int32Array(shared);
   const tables = new Map(ids.map((id) => [id, new Uint8Array(TABLE_BYTES)]));
   const pollfd = new Int32Array([master, POLLIN]);
@@ -66,7 +71,7 @@ function serve(master: number, { ids, model, firmware, orders: shared }: Scripte
     if (take(ORDER.drops)) return;
     const sent = take(ORDER.garbage) ? Uint8Array.of(0xff, 0xff, 0x13, 0xfd, ...bytes) : bytes;
     if (take(ORDER.corruptions)) sent[sent.length - 3] ^= 0x10;
-    libc.symbols.write(master, sent as Uint8Array<ArrayBuffer>, BigInt(sent.length));
+    libc.write(master, sent as Uint8Array<ArrayBuffer>, BigInt(sent.length));
   };
 
   const answer = (request: DynamixelRequest) => {
@@ -118,8 +123,8 @@ function serve(master: number, { ids, model, firmware, orders: shared }: Scripte
   };
 
   while (Atomics.load(orders, ORDER.unplug) === 0) {
-    if (libc.symbols.poll(new Uint8Array(pollfd.buffer), 1n, 5) <= 0) continue;
-    const count = Number(libc.symbols.read(master, buffer, BigInt(buffer.length)));
+    if (libc.poll(new Uint8Array(pollfd.buffer), 1n, 5) <= 0) continue;
+    const count = Number(libc.read(master, buffer, BigInt(buffer.length)));
     for (const packet of parser.push(buffer.subarray(0, Math.max(0, count)))) {
       const request = decodeRequest(packet);
       if (request.kind !== "invalid") answer(request);
