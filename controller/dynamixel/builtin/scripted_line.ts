@@ -24,7 +24,7 @@ export const ORDER = {
   errorByte: 5,
   /** 1 once the other end is closed. */
   isUnplugged: 6,
-  /** Instructions obeyed so far. */
+  /** Instructions that came so far. */
   requests: 7,
 } as const;
 
@@ -76,7 +76,7 @@ export class ScriptedLine implements AsyncDisposable {
     return new ScriptedLine(worker, orders, port);
   }
 
-  /** Instructions that the servos have obeyed. */
+  /** Instructions that have come to the servos. */
   get requests(): number {
     return Atomics.load(this.#orders, ORDER.requests);
   }

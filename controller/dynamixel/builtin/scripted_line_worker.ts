@@ -75,6 +75,8 @@ function serve(
   };
 
   const answer = (request: DynamixelRequest) => {
+    // Before the answer is there, so that who has it sees itself counted.
+    Atomics.add(orders, ORDER.requests, 1);
     const error = Atomics.load(orders, ORDER.errorByte);
     const slice = (id: number, address: number, length: number) =>
       tables.get(id)!.slice(address, address + length);
@@ -119,7 +121,6 @@ function serve(
         send(encodeStatus(request.id, error));
         break;
     }
-    Atomics.add(orders, ORDER.requests, 1);
   };
 
   while (Atomics.load(orders, ORDER.unplug) === 0) {
