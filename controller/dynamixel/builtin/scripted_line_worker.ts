@@ -5,6 +5,7 @@
  * @module
  */
 
+import { PseudoTerminal } from "../emulator/pseudo_terminal.ts";
 import { decodeRequest, type DynamixelRequest } from "../protocol/instructions.ts";
 import { encodeFastStatus } from "../protocol/fast_status.ts";
 import { BROADCAST_ID, encodeStatus } from "../protocol/packet.ts";
@@ -17,50 +18,28 @@ declare const self: {
   postMessage(reply: string): void;
 };
 
-const SYMBOLS = {
-  posix_openpt: { parameters: ["i32"], result: "i32" },
-  grantpt: { parameters: ["i32"], result: "i32" },
-  unlockpt: { parameters: ["i32"], result: "i32" },
-  ptsname_r: { parameters: ["i32", "buffer", "usize"], result: "i32" },
-  open: { parameters: ["buffer", "i32"], result: "i32" },
-  close: { parameters: ["i32"], result: "i32" },
-  read: { parameters: ["i32", "buffer", "usize"], result: "isize" },
-  write: { parameters: ["i32", "buffer", "usize"], result: "isize" },
-  poll: { parameters: ["buffer", "usize", "i32"], result: "i32" },
-} as const satisfies Deno.ForeignLibraryInterface;
-const O_RDWR_NOCTTY = 0o402;
-const POLLIN = 1;
+/** How often orders are looked at, in ms. */
+const ORDERS_MS = 5;
 
 self.onmessage = ({ data }) => {
-  const libc = Deno.dlopen("libc.so.6", SYMBOLS);
-  const master = libc.symbols.posix_openpt(O_RDWR_NOCTTY);
-  libc.symbols.grantpt(master);
-  libc.symbols.unlockpt(master);
-  const name = new Uint8Array(64);
-  libc.symbols.ptsname_r(master, name, BigInt(name.length));
-  // Held open, so that the master is not hung up before the bus opens the other end.
-  const slave = libc.symbols.open(name, O_RDWR_NOCTTY);
-  self.postMessage(new TextDecoder().decode(name.subarray(0, name.indexOf(0))));
-  serve(libc.symbols, master, data);
-  libc.symbols.close(master);
   const orders = new Int32Array(data.orders);
+  {
+    using terminal = new PseudoTerminal();
+    self.postMessage(terminal.path);
+    serve(terminal, data);
+  }
   Atomics.store(orders, ORDER.isUnplugged, 1);
   Atomics.notify(orders, ORDER.isUnplugged);
-  libc.symbols.close(slave);
-  libc.close();
   self.postMessage("closed");
 };
 
 function serve(
-  libc: Deno.DynamicLibrary<typeof SYMBOLS>["symbols"],
-  master: number,
+  terminal: PseudoTerminal,
   { ids, model, firmware, orders: shared }: ScriptedServos,
 ): void {
   const orders = new Int32Array(shared);
   const tables = new Map(ids.map((id) => [id, new Uint8Array(TABLE_BYTES)]));
-  const pollfd = new Int32Array([master, POLLIN]);
   const parser = new InstructionParser();
-  const buffer = new Uint8Array(4096);
   const isThere = (id: number) => tables.has(id) && Atomics.load(orders, ORDER.vanishedId) !== id;
   const take = (order: number) => {
     const left = Atomics.load(orders, order);
@@ -71,7 +50,7 @@ function serve(
     if (take(ORDER.drops)) return;
     const sent = take(ORDER.garbage) ? Uint8Array.of(0xff, 0xff, 0x13, 0xfd, ...bytes) : bytes;
     if (take(ORDER.corruptions)) sent[sent.length - 3] ^= 0x10;
-    libc.write(master, sent as Uint8Array<ArrayBuffer>, BigInt(sent.length));
+    terminal.write(sent as Uint8Array<ArrayBuffer>);
   };
 
   const answer = (request: DynamixelRequest) => {
@@ -124,9 +103,8 @@ function serve(
   };
 
   while (Atomics.load(orders, ORDER.unplug) === 0) {
-    if (libc.poll(new Uint8Array(pollfd.buffer), 1n, 5) <= 0) continue;
-    const count = Number(libc.read(master, buffer, BigInt(buffer.length)));
-    for (const packet of parser.push(buffer.subarray(0, Math.max(0, count)))) {
+    PseudoTerminal.waitForAny([terminal], ORDERS_MS);
+    for (const packet of parser.push(terminal.read())) {
       const request = decodeRequest(packet);
       if (request.kind !== "invalid") answer(request);
     }
