@@ -23,6 +23,7 @@ import types
 
 import numpy as np
 import openpi_imports
+from hash_noise import noise
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--openpi", required=True, type=pathlib.Path, help="a checkout of openpi")
@@ -48,20 +49,6 @@ from openpi.shared import image_tools  # noqa: E402
 del sys.modules["torch"]  # einops asks for it by name and would take it for the real one
 
 # ------------------------------------------------------------------------- what both sides agree on
-
-
-def noise(name, *shape):
-    """Uniform numbers in [-1, 1), float32: xorshift32 seeded with the name's FNV-1a hash."""
-    x = 2166136261
-    for char in name.encode():
-        x = ((x ^ char) * 16777619) & 0xFFFFFFFF
-    out = np.empty(int(np.prod(shape)))
-    for i in range(out.size):
-        x ^= (x << 13) & 0xFFFFFFFF
-        x ^= x >> 17
-        x ^= (x << 5) & 0xFFFFFFFF
-        out[i] = x / 2**31 - 1
-    return out.astype(np.float32).reshape(shape)
 
 
 def picture(name, height, width):

@@ -10,6 +10,7 @@ everywhere.
 import json
 import pathlib
 
+import hash_noise
 import numpy as np
 
 OUT = pathlib.Path(__file__).resolve().parents[2] / "tests/fixtures/policy"
@@ -26,17 +27,7 @@ MASKED = -2.3819763e38
 
 
 def noise(name, *shape):
-    """Uniform numbers in [-1, 1), rounded to float32: xorshift32 seeded with the name's FNV-1a hash."""
-    x = 2166136261
-    for char in name.encode():
-        x = ((x ^ char) * 16777619) & 0xFFFFFFFF
-    out = np.empty(int(np.prod(shape)))
-    for i in range(out.size):
-        x ^= (x << 13) & 0xFFFFFFFF
-        x ^= x >> 17
-        x ^= (x << 5) & 0xFFFFFFFF
-        out[i] = x / 2**31 - 1
-    return out.astype(np.float32).astype(np.float64).reshape(shape)
+    return hash_noise.noise(name, *shape).astype(np.float64)
 
 
 def weight(path, *shape):
