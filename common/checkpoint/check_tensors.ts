@@ -6,8 +6,15 @@
  */
 
 import { READABLE_DTYPES } from "./dtype.ts";
-import type { TensorShape } from "./diff_tensors.ts";
 import { CheckpointError } from "./errors.ts";
+
+/** Name and dimensions of a tensor. */
+export interface TensorShape {
+  /** Parameter path. */
+  readonly name: string;
+  /** Dimensions. */
+  readonly shape: readonly number[];
+}
 
 /** What a model wants of a tensor. */
 export interface WantedTensor extends TensorShape {

@@ -18,6 +18,7 @@ import type { HostTensor } from "../types.ts";
 import { writeDirectory, writeDurably } from "./atomic_directory.ts";
 import type { WritableDtype } from "./dtype.ts";
 import { CheckpointError } from "./errors.ts";
+import { readSmallFile } from "./file_ranges.ts";
 import {
   type CheckpointInfo,
   type CheckpointMetadata,
@@ -141,24 +142,6 @@ export async function writeCheckpoint(dir: string, content: CheckpointContent): 
   });
 }
 
-/** Read a file whose size must be known to be small before it is read. */
-async function readSmallFile(path: string): Promise<Uint8Array> {
-  try {
-    const { size } = await Deno.stat(path);
-    if (size > MAX_SMALL_FILE_BYTES) {
-      throw new CheckpointError(
-        `Cannot read ${path}: it has ${size} bytes, the limit is ${MAX_SMALL_FILE_BYTES}.`,
-      );
-    }
-    return await Deno.readFile(path);
-  } catch (error) {
-    if (error instanceof CheckpointError) throw error;
-    const isMissing = error instanceof Deno.errors.NotFound;
-    const reason = isMissing ? "there is no such file" : (error as Error).message;
-    throw new CheckpointError(`Cannot read ${path}: ${reason}.`, { cause: error });
-  }
-}
-
 async function checkFolder(dir: string): Promise<void> {
   try {
     if ((await Deno.stat(dir)).isDirectory) return;
@@ -189,7 +172,10 @@ async function checkFolder(dir: string): Promise<void> {
 export async function inspectCheckpoint(dir: string): Promise<CheckpointMetadata> {
   await checkFolder(dir);
   const path = join(dir, METADATA_FILE);
-  const metadata = parseMetadata(new TextDecoder().decode(await readSmallFile(path)), path);
+  const metadata = parseMetadata(
+    new TextDecoder().decode(await readSmallFile(path, MAX_SMALL_FILE_BYTES)),
+    path,
+  );
   if (!(PARAMS_FILE in metadata.files)) {
     throw new CheckpointError(`Cannot read ${path}: its list of files misses ${PARAMS_FILE}.`);
   }
@@ -269,7 +255,10 @@ export async function readCheckpoint(
   const assets = new Map<string, Uint8Array>();
   for (const name of Object.keys(metadata.files)) {
     if (!name.startsWith(ASSETS_PREFIX)) continue;
-    assets.set(name.slice(ASSETS_PREFIX.length), await readSmallFile(join(dir, name)));
+    assets.set(
+      name.slice(ASSETS_PREFIX.length),
+      await readSmallFile(join(dir, name), MAX_SMALL_FILE_BYTES),
+    );
   }
   return {
     metadata,

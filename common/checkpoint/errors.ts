@@ -1,5 +1,5 @@
 /**
- * The one error that callers of checkpoints catch.
+ * The errors that callers of checkpoints catch.
  *
  * @module
  */
@@ -9,3 +9,6 @@ export class CheckpointError extends Error {
   /** Tells it from other errors in logs. */
   override readonly name = "CheckpointError";
 }
+
+/** A checkpoint can be read, but flags that were given say something else of its model. */
+export class CheckpointMismatch extends CheckpointError {}

@@ -12,7 +12,7 @@ import {
   type VariantName,
   VARIANTS,
 } from "../policy/variants.ts";
-import type { TensorShape } from "./diff_tensors.ts";
+import type { TensorShape } from "./check_tensors.ts";
 import { CheckpointError } from "./errors.ts";
 import type { CheckpointKind } from "./metadata.ts";
 import { huggingFaceNames, planHuggingFace } from "./names/hugging_face.ts";

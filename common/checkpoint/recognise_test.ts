@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { backboneSpecs, valueHeadSpecs } from "../policy/parameters.ts";
 import { type PolicyVariant, VARIANTS } from "../policy/variants.ts";
 import { checkTensors } from "./check_tensors.ts";
-import type { TensorShape } from "./diff_tensors.ts";
+import type { TensorShape } from "./check_tensors.ts";
 import { planBackbone, recognise } from "./recognise.ts";
 import type { StoredTensor } from "./tensor_source.ts";
 

@@ -5,7 +5,7 @@
 
 import { fileURLToPath } from "node:url";
 import { inspectCheckpoint } from "../checkpoint/checkpoint.ts";
-import { CheckpointError } from "../checkpoint/errors.ts";
+import { CheckpointError, CheckpointMismatch } from "../checkpoint/errors.ts";
 import { latestCheckpoint } from "../checkpoint/latest.ts";
 import type { CheckpointMetadata } from "../checkpoint/metadata.ts";
 import type { Config } from "../config/config.ts";
@@ -81,7 +81,7 @@ async function check(
   const metadata = await describeCheckpoint(path, config);
   const found = differences(metadata, config);
   if (found.length > 0) {
-    throw new CheckpointError(
+    throw new CheckpointMismatch(
       `Cannot use checkpoint ${path}: its ${found.join(", its ")}; set the flags to match, or ` +
         "choose another checkpoint.",
     );

@@ -6,7 +6,7 @@
 
 import { join } from "node:path";
 import { inspectCheckpoint } from "../checkpoint/checkpoint.ts";
-import { CheckpointError } from "../checkpoint/errors.ts";
+import { CheckpointError, CheckpointMismatch } from "../checkpoint/errors.ts";
 import { type CheckpointMetadata, FORMAT_VERSION } from "../checkpoint/metadata.ts";
 import { openTensorSource } from "../checkpoint/open_source.ts";
 import {
@@ -126,7 +126,7 @@ function agreed<T extends string>(
 ): T | undefined {
   if (given === undefined || given === "auto") return found;
   if (found === undefined || found === given) return given;
-  throw new CheckpointError(
+  throw new CheckpointMismatch(
     `Cannot use checkpoint ${path}: its ${field} is ${found}, the configuration says ${given}; ` +
       "set the flags to match, or choose another checkpoint.",
   );

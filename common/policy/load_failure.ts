@@ -3,7 +3,7 @@
  * @module
  */
 
-import { CheckpointError } from "../checkpoint/errors.ts";
+import { CheckpointError, CheckpointMismatch } from "../checkpoint/errors.ts";
 import type { Config, OnLoadFailure } from "../config/config.ts";
 import { type CheckpointChoice, chooseCheckpoint } from "./choose_checkpoint.ts";
 import { foreignMetadata, unreadableFacts } from "./load_description.ts";
@@ -76,15 +76,11 @@ export async function chooseOrRandom(
   try {
     return await chooseCheckpoint(config);
   } catch (error) {
+    // Flags that contradict the checkpoint are for the user to set right.
     const mayFallBack = onFailure === "random" && !config.resume && config.checkpoint !== "";
-    if (!isLoadFailure(error) || !mayFallBack || isMismatch(error)) throw error;
+    if (!isLoadFailure(error) || !mayFallBack || error instanceof CheckpointMismatch) throw error;
     const facts = await unreadableFacts(config.checkpoint);
     const metadata = foreignMetadata(config.checkpoint, facts, config);
     return { path: config.checkpoint, metadata, reason: "starting beside", notes: [] };
   }
-}
-
-/** Flags that contradict the checkpoint's own metadata are for the user to set right. */
-function isMismatch(error: Error): boolean {
-  return error.message.includes("the configuration says");
 }

@@ -5,7 +5,7 @@
 
 import { join } from "node:path";
 import { buildHeader, elementCount } from "../../common/checkpoint/safetensors_header.ts";
-import type { TensorShape } from "../../common/checkpoint/diff_tensors.ts";
+import type { TensorShape } from "../../common/checkpoint/check_tensors.ts";
 import { backboneSpecs } from "../../common/policy/parameters.ts";
 import { type PolicyVariant, VARIANTS } from "../../common/policy/variants.ts";
 import { normal, seededRandom } from "../../common/random.ts";

@@ -11,7 +11,7 @@
 
 import type { GemmaSize, PolicyVariant, SiglipSize } from "../../policy/variants.ts";
 import { tokensPerImage } from "../../policy/variants.ts";
-import type { TensorShape } from "../diff_tensors.ts";
+import type { TensorShape } from "../check_tensors.ts";
 import type { StoredTensor } from "../tensor_source.ts";
 import type { MappedTensor, Piece } from "./mapped_tensor.ts";
 import { adapterNotes, isAdapter, type LoadPlan } from "./plan.ts";

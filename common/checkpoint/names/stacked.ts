@@ -6,7 +6,7 @@
  * @module
  */
 
-import type { TensorShape } from "../diff_tensors.ts";
+import type { TensorShape } from "../check_tensors.ts";
 import type { StoredTensor } from "../tensor_source.ts";
 import type { MappedTensor } from "./mapped_tensor.ts";
 import { adapterNotes, isAdapter, type LoadPlan } from "./plan.ts";
