@@ -1,7 +1,7 @@
 /**
  * Both arms as capsules: what each link, palm, camera and finger can touch.
  *
- * A capsule is a segment with a radius. Dimensions follow `sim/arm_geometry.ts` and the shapes of
+ * A capsule is a segment with a radius. Dimensions follow `kinematics/arm_geometry.ts` and the shapes of
  * `sim/scene.ts`, enlarged so that every shape of the scene lies inside a capsule; the wrist camera,
  * which the scene only sees through, has the size of an Intel RealSense D405 with its mount.
  *
@@ -9,7 +9,13 @@
  */
 
 import { ARM_NAMES, type ArmName, JOINTS_PER_ARM } from "../../common/robot/aloha.ts";
-import { BASE_POSES, FINGER, gripperToFingerM, LINKS, type Vec3 } from "../sim/arm_geometry.ts";
+import {
+  BASE_POSES,
+  FINGER,
+  gripperToFingerM,
+  LINKS,
+  type Vec3,
+} from "../kinematics/arm_geometry.ts";
 
 /** What a capsule stands for; decides which clearances hold for it. */
 export type CapsuleRole = "fixed" | "arm" | "gripper" | "finger";

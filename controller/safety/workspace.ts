@@ -9,7 +9,7 @@
  */
 
 import { ALOHA_DIM, ARM_DIM, ARM_NAMES, JOINTS_PER_ARM } from "../../common/robot/aloha.ts";
-import { FINGER, LINKS } from "../sim/arm_geometry.ts";
+import { FINGER, LINKS } from "../kinematics/arm_geometry.ts";
 import {
   ARM_CAPSULES,
   CAPSULE_STRIDE,

@@ -10,7 +10,7 @@ import {
 } from "../../common/robot/aloha.ts";
 import { seededRandom, uniform } from "../../common/random.ts";
 import { SimulatedAloha } from "../sim/aloha_sim.ts";
-import { BASE_POSES, gripperToFingerM, LINKS } from "../sim/arm_geometry.ts";
+import { BASE_POSES, gripperToFingerM, LINKS } from "../kinematics/arm_geometry.ts";
 import { createDemonstrator } from "../sim/demonstrator.ts";
 import { loadMujoco, PhysicsData } from "../sim/mujoco.ts";
 import { sceneXml } from "../sim/scene.ts";

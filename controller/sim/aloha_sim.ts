@@ -28,7 +28,7 @@ import {
   type Robot,
   type StepOutcome,
 } from "../../common/types.ts";
-import { fingerToGripper, gripperToFingerM } from "./arm_geometry.ts";
+import { fingerToGripper, gripperToFingerM } from "../kinematics/arm_geometry.ts";
 import { PhysicsData } from "./mujoco.ts";
 import { seededRandom, uniform } from "../../common/random.ts";
 import type { Renderer } from "./renderer.ts";

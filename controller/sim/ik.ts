@@ -13,8 +13,8 @@
 
 import { Matrix, solve } from "ml-matrix";
 import { type ArmName, JOINT_RANGES_RAD, JOINTS_PER_ARM } from "../../common/robot/aloha.ts";
-import type { Vec3 } from "./arm_geometry.ts";
-import { forwardKinematics, type GripperPose } from "./kinematics.ts";
+import type { Vec3 } from "../kinematics/arm_geometry.ts";
+import { forwardKinematics, type GripperPose } from "../kinematics/kinematics.ts";
 
 /** Where the gripper should go. */
 export interface IkGoal {

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { ARM_NAMES, JOINT_RANGES_RAD, RESET_POSE_RAD } from "../../common/robot/aloha.ts";
-import { FINGER, PINCH_OFFSET, type Vec3 } from "./arm_geometry.ts";
+import { FINGER, PINCH_OFFSET, type Vec3 } from "../kinematics/arm_geometry.ts";
 import { solveIk } from "./ik.ts";
-import { forwardKinematics } from "./kinematics.ts";
+import { forwardKinematics } from "../kinematics/kinematics.ts";
 import { REACH_BOX_M } from "./reach_task.ts";
 
 Deno.test("solveIk() reaches all of the reach box, within joint ranges and above the table", () => {

@@ -14,7 +14,7 @@ import {
   JOINTS_PER_ARM,
 } from "../../common/robot/aloha.ts";
 import { SERVOS_PER_ARM, type SimulatedAloha } from "./aloha_sim.ts";
-import { LINKS } from "./arm_geometry.ts";
+import { LINKS } from "../kinematics/arm_geometry.ts";
 import type { DemonstratorOptions } from "./demonstrator.ts";
 import { normal, type RandomSource } from "../../common/random.ts";
 

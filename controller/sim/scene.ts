@@ -12,7 +12,13 @@
  */
 
 import { ARM_NAMES, type ArmName, JOINT_RANGES_RAD } from "../../common/robot/aloha.ts";
-import { BASE_POSES, FINGER, type LinkGeometry, LINKS, PINCH_OFFSET } from "./arm_geometry.ts";
+import {
+  BASE_POSES,
+  FINGER,
+  type LinkGeometry,
+  LINKS,
+  PINCH_OFFSET,
+} from "../kinematics/arm_geometry.ts";
 import type { TaskName } from "./task_names.ts";
 
 /** Physics time step, in seconds. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { ARM_NAMES, CONTROL_PERIOD_MS, JOINT_RANGES_RAD } from "../../common/robot/aloha.ts";
 import { CAMERA_NAMES } from "../../common/types.ts";
-import { FINGER, fingerToGripper, gripperToFingerM, LINKS } from "./arm_geometry.ts";
+import { FINGER, fingerToGripper, gripperToFingerM, LINKS } from "../kinematics/arm_geometry.ts";
 import { loadMujoco, PhysicsData } from "./mujoco.ts";
 import { sceneXml, SUBSTEPS, TIME_STEP_S } from "./scene.ts";
 import { TASK_NAMES } from "./task_names.ts";

@@ -7,7 +7,7 @@
 
 import { type ArmName, RESET_POSE_RAD } from "../../common/robot/aloha.ts";
 import type { SimulatedAloha } from "./aloha_sim.ts";
-import type { Vec3 } from "./arm_geometry.ts";
+import type { Vec3 } from "../kinematics/arm_geometry.ts";
 import type { Demonstrator, DemonstratorOptions } from "./demonstrator.ts";
 import { type IkGoal, solveIk } from "./ik.ts";
 import { JointMotion } from "./joint_motion.ts";

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { ARM_NAMES, JOINT_RANGES_RAD, RESET_POSE_RAD } from "../../common/robot/aloha.ts";
 import { forwardKinematics } from "./kinematics.ts";
-import { loadMujoco, PhysicsData } from "./mujoco.ts";
-import { sceneXml } from "./scene.ts";
+import { loadMujoco, PhysicsData } from "../sim/mujoco.ts";
+import { sceneXml } from "../sim/scene.ts";
 
 /** Six joint angles anywhere within their ranges. */
 const anyJoints = fc.tuple(
