@@ -8,8 +8,19 @@
  * @module
  */
 
-/** Why a servo's answer is missing; `busy` and `device` are about the port, not the servo. */
-export type BusFault = "timeout" | "corrupt" | "busy" | "device";
+/**
+ * Why a servo's answer is missing; `busy` and `device` are about the port, not the servo. `refused` is
+ * for callers that take an answer with an error number for a failure; drivers pass the number on.
+ */
+export type BusFault = "timeout" | "corrupt" | "busy" | "device" | "refused";
+
+/** Bounds of one group read, where they differ from those of the bus. */
+export interface ReadLimits {
+  /** Allowance for the adapter and the system in each attempt, ms. */
+  readonly latencyMs?: number;
+  /** No attempt begins that could end later than this after the first began, ms. */
+  readonly budgetMs?: number;
+}
 
 /** One servo's answer to a read. */
 export interface ServoReading {
@@ -66,6 +77,8 @@ export interface DynamixelBus extends Disposable {
   readonly driver: "sdk" | "builtin";
   /** The device, such as /dev/ttyDXL_puppet_left. */
   readonly port: string;
+  /** Answers that were asked for again since the bus was opened. */
+  readonly retryCount: number;
   /** Ask one servo who it is. @throws {BusError} No valid answer came. */
   ping(id: number): PingReply;
   /** Ask everybody who they are; answers come in the order of IDs. */
@@ -83,7 +96,12 @@ export interface DynamixelBus extends Disposable {
    * Read the same item of several servos; a servo that fails has a fault in its place.
    * @throws {BusError} The port is gone, fault `device`.
    */
-  syncRead(address: number, length: number, ids: readonly number[]): readonly ServoReading[];
+  syncRead(
+    address: number,
+    length: number,
+    ids: readonly number[],
+    limits?: ReadLimits,
+  ): readonly ServoReading[];
   /** Restart a servo, which clears its hardware errors. @throws {BusError} No valid answer came. */
   reboot(id: number): ServoReply;
 }

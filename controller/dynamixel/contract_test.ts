@@ -151,12 +151,30 @@ function testContract(name: string, open: OpenDriver): void {
         line.order(order, 2);
         assert.throws(exchange, faultIs(fault));
       }
+      const before = bus.retryCount;
       line.order(order, 1);
       assert.deepEqual(faultsOf(bus), []);
+      assert.equal(bus.retryCount - before, 1);
       line.order(order, 10); // nine answers and the first of those asked again
       assert.deepEqual(faultsOf(bus).length, 1);
     }
     assert.deepEqual(faultsOf(bus), []);
+  });
+
+  test("keeps to the bounds of a single group read", async () => {
+    await using line = await ScriptedLine.open(IDS);
+    using bus = open({ port: line.port, retries: 1 });
+    line.order(ORDER.drops, 1);
+    const bounded = bus.syncRead(132, 4, IDS, { latencyMs: 50, budgetMs: 1 });
+    assert.deepEqual(bounded.map(({ fault }) => fault), [
+      "timeout",
+      ...IDS.slice(1).map(() => undefined),
+    ]);
+    assert.equal(bus.retryCount, 0);
+    assert.throws(() => bus.syncRead(132, 0, IDS, { latencyMs: 50 }), RangeError);
+    line.order(ORDER.drops, 1);
+    assert.deepEqual(faultsOf(bus), [], "the next read has the bus's own bounds");
+    assert.equal(bus.retryCount, 1);
   });
 
   test("asks once when it may not ask again, and never repeats a restart", async () => {

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { DynamixelBus, PingReply, ServoReading, ServoReply } from "../bus.ts";
+import type { DynamixelBus, PingReply, ReadLimits, ServoReading, ServoReply } from "../bus.ts";
 import { type DynamixelRequest, encodeRequest } from "../protocol/instructions.ts";
 import { decodeFastStatus } from "../protocol/fast_status.ts";
 import { MAX_LENGTH } from "../protocol/packet.ts";
@@ -57,6 +57,7 @@ export class BuiltinBus implements DynamixelBus {
   readonly #line: StatusLine;
   readonly #timing: LineTiming;
   readonly #options: Required<BuiltinBusOptions>;
+  #retryCount = 0;
 
   /**
    * Open a bus.
@@ -71,6 +72,11 @@ export class BuiltinBus implements DynamixelBus {
     this.#timing = this.#options;
     this.#serial = new SerialPort(options.port, options.baudRate);
     this.#line = new StatusLine(this.#serial);
+  }
+
+  /** Answers that were asked for again since the bus was opened. */
+  get retryCount(): number {
+    return this.#retryCount;
   }
 
   /** Ask one servo who it is. @param id The servo. @throws {BusError} No valid answer came. */
@@ -134,11 +140,18 @@ export class BuiltinBus implements DynamixelBus {
    * @param address First address.
    * @param length Bytes a servo.
    * @param ids Servos.
+   * @param limits Bounds of this read.
    * @returns One reading for each of `ids`, in their order.
    * @throws {BusError} The port is gone.
    */
-  syncRead(address: number, length: number, ids: readonly number[]): readonly ServoReading[] {
-    return this.#readGroup(address, length, ids, this.#options.hasFastSyncRead);
+  syncRead(
+    address: number,
+    length: number,
+    ids: readonly number[],
+    limits: ReadLimits = {},
+  ): readonly ServoReading[] {
+    const isFastFirst = this.#options.hasFastSyncRead;
+    return this.#readGroup({ address, length, isFastFirst, ...limits }, ids);
   }
 
   /**
@@ -152,7 +165,7 @@ export class BuiltinBus implements DynamixelBus {
    * @throws {BusError} The port is gone.
    */
   fastSyncRead(address: number, length: number, ids: readonly number[]): readonly ServoReading[] {
-    return this.#readGroup(address, length, ids, true);
+    return this.#readGroup({ address, length, isFastFirst: true }, ids);
   }
 
   /**
@@ -194,24 +207,29 @@ export class BuiltinBus implements DynamixelBus {
       if (attempt > retries || performance.now() + timeoutMs > giveUpAt) {
         throw exchangeError(action, id, this.port, faultOf(end), attempt);
       }
+      this.#retryCount++;
     }
   }
 
   #readGroup(
-    address: number,
-    length: number,
+    { address, length, isFastFirst, ...limits }: ReadLimits & {
+      readonly address: number;
+      readonly length: number;
+      readonly isFastFirst: boolean;
+    },
     ids: readonly number[],
-    isFastFirst: boolean,
   ): ServoReading[] {
     checkItem(address, length);
     checkIds(ids);
-    return collectReadings(ids, this.#options, (asked, found, attempt) => {
+    const options = { ...this.#options, ...limits };
+    return collectReadings(ids, options, (asked, found, attempt) => {
       const jointBytes = 1 + asked.length * (length + FAST_BLOCK_BYTES);
       const isFast = isFastFirst && attempt === 1 && asked.length > 1 && jointBytes <= MAX_LENGTH;
       const kind = isFast ? "fastSyncRead" : "syncRead";
       const packet = encodeRequest({ kind, address, length, ids: asked });
-      const timeoutMs = answerTimeoutMs(this.#timing, packet.length, asked.length, length);
+      const timeoutMs = answerTimeoutMs(options, packet.length, asked.length, length);
       const run = () => {
+        if (attempt > 1) this.#retryCount += asked.length;
         this.#line.send(packet);
         return isFast
           ? this.#listenToAll(asked, length, timeoutMs, found)

@@ -13,6 +13,7 @@ const ADVICE: Readonly<Record<BusFault, readonly [what: string, advice: string]>
     "check the cable, the baud rate, and that no two servos share an ID",
   ],
   busy: ["the port was in use", "let one thread alone use a bus"],
+  refused: ["it refused", "read what the error number says"],
   device: ["the port is gone", "plug the adapter in again and reopen the port"],
 };
 

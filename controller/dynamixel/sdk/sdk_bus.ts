@@ -11,6 +11,7 @@ import {
   type BusFault,
   type DynamixelBus,
   type PingReply,
+  type ReadLimits,
   type ServoReading,
   type ServoReply,
 } from "../bus.ts";
@@ -70,6 +71,7 @@ export class SdkBus implements DynamixelBus {
   readonly #hold: DeviceHold | undefined;
   readonly #groups: SyncGroups;
   readonly #line: StatusLine;
+  #retryCount = 0;
 
   /**
    * Open a bus.
@@ -112,6 +114,11 @@ export class SdkBus implements DynamixelBus {
     this.#groups = opening.use(new SyncGroups(this.#symbols, this.#number));
     this.#line = new StatusLine(new SdkPort(this.#symbols, this.#number, port, this.#hold));
     this.#resources = opening.move();
+  }
+
+  /** Answers that were asked for again since the bus was opened. */
+  get retryCount(): number {
+    return this.#retryCount;
   }
 
   /** Ask one servo who it is. @param id The servo. @throws {BusError} No valid answer came. */
@@ -195,18 +202,26 @@ export class SdkBus implements DynamixelBus {
    * @param address First address.
    * @param length Bytes a servo.
    * @param ids Servos.
+   * @param limits Bounds of this read.
    * @returns One reading for each of `ids`, in their order.
    * @throws {BusError} The port is gone.
    */
-  syncRead(address: number, length: number, ids: readonly number[]): readonly ServoReading[] {
+  syncRead(
+    address: number,
+    length: number,
+    ids: readonly number[],
+    limits: ReadLimits = {},
+  ): readonly ServoReading[] {
     checkItem(address, length);
     checkIds(ids);
-    return collectReadings(ids, this.#attempts, (asked, found) => {
+    const timing = { ...this.#timing, ...limits };
+    return collectReadings(ids, { ...this.#attempts, ...limits }, (asked, found, attempt) => {
       const sentBytes = SYNC_READ_BYTES + asked.length;
-      const timeoutMs = answerTimeoutMs(this.#timing, sentBytes, asked.length, length);
+      const timeoutMs = answerTimeoutMs(timing, sentBytes, asked.length, length);
       return {
         timeoutMs,
         run: () => {
+          if (attempt > 1) this.#retryCount += asked.length;
           this.#line.clear();
           const { result, end } = this.#groups.beginRead(address, length, asked);
           this.#checkSent(result, "sync read");
@@ -257,6 +272,7 @@ export class SdkBus implements DynamixelBus {
       if (attempt > retries || isLate || fault === "device" || fault === "busy") {
         throw exchangeError(action, id, this.port, fault, attempt);
       }
+      this.#retryCount++;
     }
   }
 
