@@ -18,7 +18,7 @@ import {
 } from "../tests/openpi/fidelity_item.ts";
 import { GEMMA_ITEMS, SIGLIP_ITEMS } from "../tests/openpi/network_items.ts";
 import { TRANSFORM_ITEMS } from "../tests/openpi/transform_items.ts";
-import { textTable } from "./text_table.ts";
+import { textTable } from "../common/cli/text_table.ts";
 
 const ITEMS: readonly FidelityItem[] = [...SIGLIP_ITEMS, ...GEMMA_ITEMS, ...TRANSFORM_ITEMS];
 

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { fuzzCheckpoint, type FuzzReport } from "../common/checkpoint/fuzz.ts";
 import { parseCommand } from "../common/cli/flags.ts";
 import { runMain } from "../common/cli/main.ts";
-import { textTable } from "./text_table.ts";
+import { textTable } from "../common/cli/text_table.ts";
 
 const FIXTURES = join(import.meta.dirname ?? ".", "../tests/fixtures/checkpoint_formats");
 

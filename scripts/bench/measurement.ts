@@ -4,7 +4,7 @@
  */
 
 import { median, percentile } from "../statistics.ts";
-import { textTable } from "../text_table.ts";
+import { textTable } from "../../common/cli/text_table.ts";
 
 /** What a measurement should reach. */
 export interface Goal {
