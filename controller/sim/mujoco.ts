@@ -140,6 +140,8 @@ export interface PhysicsViews {
   readonly ctrl: Float64Array;
   /** Gravity and Coriolis forces on each velocity `[nv]`, as of the last step or forward. */
   readonly qfrcBias: Float64Array;
+  /** Forces of contacts and limits on each velocity `[nv]`, as of the last step or forward. */
+  readonly qfrcConstraint: Float64Array;
   /** Geom centres in the world `[ngeom, 3]`. */
   readonly geomXpos: Float64Array;
   /** Geom orientations `[ngeom, 3, 3]`, geom to world. */
@@ -249,6 +251,7 @@ function takeViews(data: MjData): PhysicsViews {
     qvel: data.qvel,
     ctrl: data.ctrl,
     qfrcBias: data.qfrc_bias,
+    qfrcConstraint: data.qfrc_constraint,
     geomXpos: data.geom_xpos,
     geomXmat: data.geom_xmat,
     siteXpos: data.site_xpos,
