@@ -8,19 +8,22 @@
  * @module
  */
 
-import { ALOHA_DIM, STATE_NAMES } from "../../common/robot/aloha.ts";
-import { CLAMP_KINDS } from "../safety/clamp_counts.ts";
+import { ALOHA_DIM } from "../../common/robot/aloha.ts";
+import { CLAMP_COUNTS_LENGTH } from "../safety/clamp_counts.ts";
 import { createRecordMemory, type SharedRecordMemory } from "../threads/shared_record.ts";
 import { createRingMemory, type SharedRingMemory } from "../threads/shared_ring.ts";
 
 /** Most control steps of a plan: 10 s at 50 Hz. */
 export const MAX_PLAN_STEPS = 512;
 
-/** Where the numbers of a plan are. A new plan replaces the one before as a whole. */
+/**
+ * Where the numbers of a plan are. A new plan replaces the one before as a whole; until its first step
+ * begins, that one goes on, so that nothing stops in between.
+ */
 export const PLAN = {
   /** Its number, from 1, growing. */
   id: 0,
-  /** Control step at which its first target is due; −1: the step after the thread sees it. */
+  /** Control step at which its first target is due; −1: the first one to begin once the thread sees it. */
   firstStep: 1,
   /** Control steps, 1…{@link MAX_PLAN_STEPS}. After the last one the pose is held. */
   steps: 2,
@@ -74,7 +77,7 @@ export type HoldReason = (typeof HOLD_REASONS)[number];
 export const MOTION_STATUS = {
   /** Control step that is being executed. */
   step: 0,
-  /** Number of the plan in use; 0: none yet. */
+  /** Number of the newest plan that the thread has seen and not forgotten; 0: none. */
   planId: 1,
   /** Control step at which that plan began, or will. */
   planFirstStep: 2,
@@ -84,9 +87,12 @@ export const MOTION_STATUS = {
   hold: 4,
   /** Restarts done; equals the order's `restarts` when nothing is outstanding. */
   restarts: 5,
-  /** Index of the number to blame for "over-current" or "off track" (0–13), or of the arm for "arm silent" (0–1); −1: none. */
+  /**
+   * Index of the number to blame for "over-current" or "off track" (0–13), or of the arm for "arm silent"
+   * and for a restart that waits for it ("not started") (0–1); −1: none.
+   */
   culprit: 6,
-  /** What was measured of the culprit: mA, rad (or opening), or ms of silence. */
+  /** What was measured of the culprit: mA, rad, or ms of silence (infinite if it was never heard). */
   measured: 7,
   /** What is allowed. */
   allowed: 8,
@@ -96,16 +102,13 @@ export const MOTION_STATUS = {
   missed: 10,
   /** Records that were dropped because the main thread did not take them. */
   droppedRecords: 11,
-  /** The last command that left the safety filter `[14]`. */
+  /** The last command that left the safety filter `[14]`; NaN before the first restart. */
   command: 12,
   /** Whether all of that command stands still: 1 or 0. */
   isStill: 12 + ALOHA_DIM,
   /** Numbers in all. */
   length: 13 + ALOHA_DIM,
 } as const;
-
-/** Doubles of the counts of clamps: commands, clamped commands, then `[15, kinds]`; see `clamp_counts.ts`. */
-export const CLAMP_COUNTS_LENGTH: number = 2 + (STATE_NAMES.length + 1) * CLAMP_KINDS.length;
 
 /** Where the numbers of one cycle's record are. */
 export const MOTION_RECORD = {
@@ -125,11 +128,11 @@ export const MOTION_RECORD = {
   refusal: 6,
   /** Age of the older arm's state, in ms. */
   stateAgeMs: 7,
-  /** What was wanted `[14]`: rad, grippers 0–1. */
+  /** What was wanted `[14]`: rad, grippers 0–1; while holding, the command. NaN before a restart. */
   wanted: 8,
-  /** What left the safety filter `[14]`. */
+  /** What left the safety filter `[14]`; NaN before the first restart. */
   command: 8 + ALOHA_DIM,
-  /** What was measured `[14]`: rad, grippers as their linear opening 0–1 (ALOHA's state). */
+  /** What was measured `[14]`: rad, grippers as their linear opening 0–1; NaN of an arm never heard. */
   measured: 8 + 2 * ALOHA_DIM,
   /** Bits of `CLAMP_BIT` `[14]`. */
   clamps: 8 + 3 * ALOHA_DIM,

@@ -50,11 +50,22 @@ export interface ClampSnapshot {
   readonly byJoint: Readonly<Record<string, Readonly<Partial<Record<ClampKind, number>>>>>;
 }
 
+/** Where the numbers of the counts are. */
+const COMMANDS = 0;
+const CLAMPED_COMMANDS = 1;
+/** `[15, kinds]`: the 14 numbers, then the whole robot. */
+const COUNTS = 2;
+
+/** Numbers of {@link ClampCounts.values}: commands, clamped commands, then `[15, kinds]` counts. */
+export const CLAMP_COUNTS_LENGTH: number = COUNTS + (STATE_NAMES.length + 1) * CLAMP_KINDS.length;
+
+const WORKSPACE = COUNTS + STATE_NAMES.length * CLAMP_KINDS.length +
+  CLAMP_KINDS.indexOf("workspace");
+
 /** Counts of one run. Counting makes no objects. */
 export class ClampCounts {
-  readonly #counts = new Float64Array((STATE_NAMES.length + 1) * CLAMP_KINDS.length);
-  #commands = 0;
-  #clampedCommands = 0;
+  /** The counts `[CLAMP_COUNTS_LENGTH]`, to be published as they are; see {@link clampSnapshot}. */
+  readonly values: Float64Array = new Float64Array(CLAMP_COUNTS_LENGTH);
 
   /**
    * Count one command.
@@ -63,43 +74,57 @@ export class ClampCounts {
    * @param isWorkspaceHold Whether the workspace check held the robot.
    */
   add(masks: Uint8Array, isWorkspaceHold: boolean): void {
-    this.#commands++;
+    const { values } = this;
+    values[COMMANDS]++;
     let all = 0;
     for (let joint = 0; joint < STATE_NAMES.length; joint++) {
       const mask = masks[joint];
       if (mask === 0) continue;
       all |= mask;
       for (let kind = 0; kind < CLAMP_KINDS.length; kind++) {
-        if (mask & (1 << kind)) this.#counts[joint * CLAMP_KINDS.length + kind]++;
+        if (mask & (1 << kind)) values[COUNTS + joint * CLAMP_KINDS.length + kind]++;
       }
     }
-    if (isWorkspaceHold) {
-      const kind = CLAMP_KINDS.indexOf("workspace");
-      this.#counts[STATE_NAMES.length * CLAMP_KINDS.length + kind]++;
-    }
-    if (all !== 0 || isWorkspaceHold) this.#clampedCommands++;
+    if (isWorkspaceHold) values[WORKSPACE]++;
+    if (all !== 0 || isWorkspaceHold) values[CLAMPED_COMMANDS]++;
   }
 
   /** The counts now, as a copy. */
   snapshot(): ClampSnapshot {
-    const byKind = Object.fromEntries(CLAMP_KINDS.map((kind) => [kind, 0])) as Record<
-      ClampKind,
-      number
-    >;
-    const byJoint: Record<string, Partial<Record<ClampKind, number>>> = {};
-    [...STATE_NAMES, WHOLE_ROBOT].forEach((name, joint) => {
-      CLAMP_KINDS.forEach((kind, k) => {
-        const count = this.#counts[joint * CLAMP_KINDS.length + k];
-        if (count === 0) return;
-        byKind[kind] += count;
-        (byJoint[name] ??= {})[kind] = count;
-      });
-    });
-    return {
-      commands: this.#commands,
-      clampedCommands: this.#clampedCommands,
-      byKind,
-      byJoint,
-    };
+    return clampSnapshot(this.values);
   }
+}
+
+/**
+ * Counts that were published as numbers, with their names.
+ *
+ * @param values {@link ClampCounts.values}, perhaps of another thread.
+ * @returns A copy.
+ * @throws {RangeError} There are not {@link CLAMP_COUNTS_LENGTH} numbers.
+ */
+export function clampSnapshot(values: Float64Array): ClampSnapshot {
+  if (values.length !== CLAMP_COUNTS_LENGTH) {
+    throw new RangeError(
+      `Cannot read counts of clamps from ${values.length} numbers, expected ${CLAMP_COUNTS_LENGTH}`,
+    );
+  }
+  const byKind = Object.fromEntries(CLAMP_KINDS.map((kind) => [kind, 0])) as Record<
+    ClampKind,
+    number
+  >;
+  const byJoint: Record<string, Partial<Record<ClampKind, number>>> = {};
+  [...STATE_NAMES, WHOLE_ROBOT].forEach((name, joint) => {
+    CLAMP_KINDS.forEach((kind, k) => {
+      const count = values[COUNTS + joint * CLAMP_KINDS.length + k];
+      if (count === 0) return;
+      byKind[kind] += count;
+      (byJoint[name] ??= {})[kind] = count;
+    });
+  });
+  return {
+    commands: values[COMMANDS],
+    clampedCommands: values[CLAMPED_COMMANDS],
+    byKind,
+    byJoint,
+  };
 }

@@ -1,5 +1,11 @@
 import assert from "node:assert/strict";
-import { CLAMP_BIT, CLAMP_KINDS, ClampCounts } from "./clamp_counts.ts";
+import {
+  CLAMP_BIT,
+  CLAMP_COUNTS_LENGTH,
+  CLAMP_KINDS,
+  ClampCounts,
+  clampSnapshot,
+} from "./clamp_counts.ts";
 
 Deno.test("ClampCounts counts by joint and by kind, and commands", () => {
   const counts = new ClampCounts();
@@ -39,4 +45,17 @@ Deno.test("ClampCounts.snapshot() is a copy", () => {
   counts.add(new Uint8Array(14).fill(CLAMP_BIT.step), false);
   assert.equal(before.byKind.step, 0);
   assert.equal(counts.snapshot().byKind.step, 14);
+});
+
+Deno.test("clampSnapshot() reads what ClampCounts.values holds, and refuses other lengths", () => {
+  const counts = new ClampCounts();
+  counts.add(new Uint8Array(14).fill(CLAMP_BIT.braking), true);
+  assert.equal(counts.values.length, CLAMP_COUNTS_LENGTH);
+  const published = counts.values.slice();
+  counts.add(new Uint8Array(14), false);
+  assert.deepEqual(clampSnapshot(published), { ...counts.snapshot(), commands: 1 });
+  assert.throws(() => clampSnapshot(new Float64Array(3)), {
+    name: "RangeError",
+    message: /from 3 numbers, expected 107/,
+  });
 });

@@ -37,7 +37,9 @@ const ROUNDING = 1e-5;
  *
  * @param state Memory; every call writes to it.
  * @param command 14 absolute targets, of any value: rad, grippers 0–1. A NaN or an infinity among
- * them holds the whole robot: it brakes, it never jumps and never goes to zero.
+ * them holds the whole robot: it brakes, it never jumps and never goes to zero. Null: there is no
+ * command; the robot brakes at its limits, along the path that was checked, and then stands. This never
+ * turns a joint round and counts as no clamp.
  * @param dtS Time since the last command, in s, above 0; more than `maxCycleS` counts as that.
  * @returns The action to send and what was clamped; both are overwritten by the next call.
  * @throws {RangeError} There are not 14 numbers, or `dtS` is not a positive number. The state is
@@ -45,10 +47,10 @@ const ROUNDING = 1e-5;
  */
 export function filterCommand(
   state: FilterState,
-  command: ArrayLike<number>,
+  command: ArrayLike<number> | null,
   dtS: number,
 ): FilteredCommand {
-  if (command.length !== ALOHA_DIM) {
+  if (command !== null && command.length !== ALOHA_DIM) {
     throw new RangeError(
       `Cannot filter a command of ${command.length} numbers, expected ${ALOHA_DIM} ` +
         `(per arm 6 joints in rad and the gripper 0–1)`,
@@ -64,7 +66,10 @@ export function filterCommand(
   clamps.hold = null;
   clamps.obstacle = "";
   clamps.obstacleDistanceM = 0;
-  if (limitJoints(state, command, dt) && canStopClear(state, dt)) {
+  if (command === null) {
+    clamps.masks.fill(0);
+    brake(state, dt);
+  } else if (limitJoints(state, command, dt) && canStopClear(state, dt)) {
     accept(state, dt);
   } else {
     brake(state, dt);

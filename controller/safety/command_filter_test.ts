@@ -158,6 +158,40 @@ Deno.test("filterCommand() leads a joint back that rests outside its limits", ()
   assert.ok(Math.abs(last - positionMin) < 1e-4);
 });
 
+Deno.test("filterCommand() without a command brakes within v²/2a, turns no joint round, then stands", () => {
+  const cycles = fc.array(fc.double({ min: 0.002, max: 0.03, noNaN: true }), { minLength: 300 });
+  fc.assert(
+    fc.property(fc.integer(), fc.integer({ min: 0, max: 60 }), cycles, (seed, before, dts) => {
+      const state = createFilterState(DEFAULT_LIMITS, resetState());
+      const random = seededRandom(seed);
+      const command = resetState();
+      for (let n = 0; n < before; n++) {
+        if (n % 10 === 0) {
+          for (let i = 0; i < ALOHA_DIM; i++) command[i] += uniform(random, -1, 1);
+        }
+        filterCommand(state, command, DT);
+      }
+      const from = state.position.slice(), speed = state.velocity.slice();
+      const clamped = state.counts.snapshot().clampedCommands;
+      let last = from.slice();
+      for (const dt of dts) {
+        const { action, clamps } = filterCommand(state, null, dt);
+        assert.ok(!clamps.isClamped && clamps.hold === null);
+        for (let i = 0; i < ALOHA_DIM; i++) {
+          assert.ok((action[i] - last[i]) * Math.sign(speed[i]) >= 0);
+          if (speed[i] === 0) assert.equal(action[i], from[i]);
+          const braking = speed[i] ** 2 / (2 * state.arrays.acceleration[i]);
+          assert.ok(Math.abs(action[i] - from[i]) <= braking + 1e-9);
+        }
+        last = action.slice();
+      }
+      assert.ok(state.velocity.every((v) => v === 0));
+      assert.equal(state.counts.snapshot().clampedCommands, clamped);
+    }),
+    { numRuns: 15 },
+  );
+});
+
 Deno.test("createFilterState() wants 14 finite numbers", () => {
   assert.throws(() => createFilterState(DEFAULT_LIMITS, new Float64Array(7)), RangeError);
   const broken = resetState();
