@@ -30,6 +30,9 @@ export const LAYOUT_BAUD_CODE = 3;
 /** Secondary_ID of a servo that is nobody's shadow; 253 and above all mean none. */
 export const NO_SECONDARY_ID = 255;
 
+/** Homing offsets beyond this, in ticks, count for nothing in position mode (ROBOTIS e-manual). */
+export const MAX_HOMING_OFFSET = 1024;
+
 /** What one servo must be. */
 export interface ServoLayout {
   /** Its ID. */

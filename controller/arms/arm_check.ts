@@ -1,0 +1,183 @@
+/**
+ * The check at start: who is on the bus, and whether each servo is what and how it must be.
+ *
+ * Everything is read, nothing is written. A problem either refuses the arm or warns of something that
+ * preparing the arm puts right or a person should know.
+ *
+ * @module
+ */
+
+import type { ArmName } from "../../common/robot/aloha.ts";
+import { textTable } from "../../common/cli/text_table.ts";
+import { BusError } from "../dynamixel/bus.ts";
+import { type ControlItemName, CURRENT_UNIT_MA } from "../dynamixel/control_table.ts";
+import type { ServoAccess } from "../dynamixel/thread/servo_access.ts";
+import { type Finding, inspectServo, inspectShadow } from "./inspect_servo.ts";
+import { servoLabel } from "./servo_faults.ts";
+import { SERVO_LAYOUT, type ServoLayout } from "./servo_layout.ts";
+import { ticksToRad } from "./units.ts";
+
+/** Items that the check reads of every servo. */
+export const CHECKED_ITEMS = [
+  "modelNumber",
+  "firmwareVersion",
+  "returnDelayTime",
+  "driveMode",
+  "operatingMode",
+  "secondaryId",
+  "homingOffset",
+  "temperatureLimit",
+  "maxVoltageLimit",
+  "minVoltageLimit",
+  "currentLimit",
+  "velocityLimit",
+  "maxPositionLimit",
+  "minPositionLimit",
+  "shutdown",
+  "torqueEnable",
+  "hardwareErrorStatus",
+  "busWatchdog",
+  "presentCurrent",
+  "presentPosition",
+  "presentInputVoltage",
+  "presentTemperature",
+] as const satisfies readonly ControlItemName[];
+
+/** One of {@link CHECKED_ITEMS}. */
+export type CheckedItem = (typeof CHECKED_ITEMS)[number];
+
+/** Values of a servo's items, each in its item's unit. */
+export type ServoValues = Readonly<Record<CheckedItem, number>>;
+
+/** What was found of one servo. */
+export interface ServoRow {
+  /** What it must be. */
+  readonly layout: ServoLayout;
+  /** What it is; null when it does not answer. */
+  readonly values: ServoValues | null;
+}
+
+/** Something wrong with an arm. */
+export interface ArmProblem extends Finding {
+  /** The servo. */
+  readonly servoId: number;
+}
+
+/** What was found of an arm. */
+export interface ArmCheck {
+  /** Which arm. */
+  readonly arm: ArmName;
+  /** The device of its bus. */
+  readonly port: string;
+  /** Its nine servos, in the order of their IDs. */
+  readonly rows: readonly ServoRow[];
+  /** What is wrong, in the order of the servos. */
+  readonly problems: readonly ArmProblem[];
+  /** No problem refuses the arm. */
+  readonly isFit: boolean;
+}
+
+/**
+ * Check an arm. It takes some 200 exchanges, about 0.3 s.
+ *
+ * @param servos Its bus.
+ * @param arm Which arm it is, for the sentences.
+ * @returns What was found; servos that do not answer are problems, not errors.
+ * @throws {BusError} The port itself is gone or taken (`device`, `busy`).
+ */
+export async function checkArm(servos: ServoAccess, arm: ArmName): Promise<ArmCheck> {
+  const rows: ServoRow[] = [];
+  const problems: ArmProblem[] = [];
+  for (const layout of SERVO_LAYOUT) {
+    const { id, shadowOf } = layout;
+    const label = servoLabel(arm, id);
+    const values = await readServo(servos, id);
+    if (values instanceof BusError) {
+      const sentence =
+        `${label} does not answer on ${servos.port}: check its cable and its power, ` +
+        `and that its ID is ${id} at 1 Mbit/s (${values.message})`;
+      problems.push({ servoId: id, severity: "refuse", sentence });
+      rows.push({ layout, values: null });
+      continue;
+    }
+    const findings = inspectServo(layout, values, label);
+    const master = rows.find((row) => row.layout.id === shadowOf);
+    if (master !== undefined && master.values !== null) {
+      findings.push(
+        ...inspectShadow(values, label, master.values, servoLabel(arm, master.layout.id)),
+      );
+    }
+    problems.push(...findings.map((finding) => ({ ...finding, servoId: id })));
+    rows.push({ layout, values });
+  }
+  const isFit = problems.every(({ severity }) => severity !== "refuse");
+  return { arm, port: servos.port, rows, problems, isFit };
+}
+
+async function readServo(servos: ServoAccess, id: number): Promise<ServoValues | BusError> {
+  try {
+    await servos.ping(id);
+    const values: Partial<Record<CheckedItem, number>> = {};
+    for (const item of CHECKED_ITEMS) values[item] = await servos.read(id, item);
+    return values as ServoValues;
+  } catch (error) {
+    const isSilent = error instanceof BusError && error.fault !== "device" &&
+      error.fault !== "busy";
+    if (isSilent) return error;
+    throw error;
+  }
+}
+
+/**
+ * The check for people: a table of the servos, and what is wrong with them.
+ *
+ * @param check From {@link checkArm}.
+ * @returns Lines for a terminal.
+ */
+export function armTable(check: ArmCheck): string {
+  const header = [
+    "servo",
+    "ID",
+    "model",
+    "firmware",
+    "mode",
+    "torque",
+    "volts",
+    "°C",
+    "mA",
+    "ticks",
+    "rad",
+    "verdict",
+  ];
+  const rows = check.rows.map(({ layout, values }) => {
+    const { id, name } = layout;
+    const own = check.problems.filter(({ servoId }) => servoId === id);
+    const isRefused = own.some(({ severity }) => severity === "refuse");
+    const verdict = isRefused ? "REFUSED" : own.length > 0 ? "warning" : "ok";
+    if (values === null) return [name, `${id}`, ...new Array(9).fill("-"), verdict];
+    const isKnown = values.modelNumber === layout.model.number;
+    return [
+      name,
+      `${id}`,
+      isKnown ? layout.model.name : `${values.modelNumber}`,
+      `${values.firmwareVersion}`,
+      `${values.operatingMode}`,
+      values.torqueEnable === 1 ? "on" : "off",
+      (values.presentInputVoltage / 10).toFixed(1),
+      `${values.presentTemperature}`,
+      (values.presentCurrent * CURRENT_UNIT_MA).toFixed(0),
+      `${values.presentPosition}`,
+      ticksToRad(values.presentPosition).toFixed(3),
+      verdict,
+    ];
+  });
+  const verdict = check.isFit ? "fit to be prepared" : "refused";
+  const lines = check.problems.map(({ severity, sentence }) =>
+    `${severity === "refuse" ? "REFUSED" : "warning"}: ${sentence}`
+  );
+  return [
+    `${check.arm} arm on ${check.port}: ${verdict}`,
+    textTable(header, rows),
+    ...lines,
+  ].join("\n");
+}
