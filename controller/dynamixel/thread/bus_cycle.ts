@@ -1,0 +1,175 @@
+/**
+ * One cycle of a bus: look at the emergency stop, write goals, read the servos, publish what they said.
+ *
+ * @module
+ */
+
+import type { StopMode } from "../../safety/emergency_stop.ts";
+import { sharedNowMs } from "../../threads/clock.ts";
+import { SharedRecord } from "../../threads/shared_record.ts";
+import { BusError, type DynamixelBus, type ReadLimits, type ServoReading } from "../bus.ts";
+import { CONTROL_TABLE, decodeItem, encodeItem } from "../control_table.ts";
+import { ALERT_BIT } from "../protocol/status_error.ts";
+import { type BusMemory, GOAL_IDS, SETPOINT, STATE } from "./bus_memory.ts";
+import type { CounterRecord } from "./counter_record.ts";
+import { GoalKeeper } from "./goal_keeper.ts";
+import type { BusMode } from "./messages.ts";
+import type { SilenceWatch } from "./silence_watch.ts";
+import type { StopGuard } from "./stop_guard.ts";
+
+const { presentCurrent, presentVelocity, presentPosition, goalPosition } = CONTROL_TABLE;
+/** Present_Current, Present_Velocity and Present_Position lie side by side: one moment, one read. */
+const STATE_ADDRESS = presentCurrent.address;
+const STATE_BYTES = presentPosition.address + presentPosition.bytes - STATE_ADDRESS;
+/** Setpoints older than so many cycles are stale: the motion thread is late or gone. */
+const STALE_CYCLES = 3;
+/** Share of a period after which no attempt to read is to end: the rest is for health and calls. */
+const BUDGET_SHARE = 0.7;
+/** Longest allowance for adapter and system in a cycle, in ms: more would leave no time for a retry. */
+const MAX_LATENCY_MS = 4;
+/** Shortest one: two frames of USB at full speed are 1 ms each. */
+const MIN_LATENCY_MS = 1.5;
+const LATENCY_SHARE = 0.2;
+
+/** What a cycle works with. */
+export interface BusCycleOptions {
+  /** Setpoints and states. */
+  readonly memory: BusMemory;
+  /** Time between cycles, in ms. */
+  readonly periodMs: number;
+  /** Takes counts and times. */
+  readonly counters: CounterRecord;
+  /** The emergency stop. */
+  readonly guard: StopGuard;
+  /** Told who has answered; says who is worth asking. */
+  readonly silence: SilenceWatch;
+}
+
+/** The cycles of one bus. */
+export class BusCycle {
+  readonly #options: BusCycleOptions;
+  readonly #limits: ReadLimits;
+  readonly #goals: GoalKeeper;
+  readonly #setpoint: SharedRecord;
+  readonly #setpointValues = new Float64Array(SETPOINT.length);
+  readonly #state: SharedRecord;
+  readonly #stateValues = new Float64Array(STATE.length).fill(NaN);
+  #cycle = 0;
+
+  /** No cycle has run yet. @param options What it works with. */
+  constructor(options: BusCycleOptions) {
+    this.#options = options;
+    const { memory, periodMs } = options;
+    const latencyMs = Math.min(MAX_LATENCY_MS, Math.max(MIN_LATENCY_MS, LATENCY_SHARE * periodMs));
+    this.#limits = { latencyMs, budgetMs: BUDGET_SHARE * periodMs };
+    this.#goals = new GoalKeeper(STALE_CYCLES * periodMs);
+    this.#setpoint = new SharedRecord(memory.setpoint);
+    this.#state = new SharedRecord(memory.state);
+  }
+
+  /** Bits of the servos of `GOAL_IDS` whose last answer carried the hardware alert. */
+  get alerts(): number {
+    return this.#stateValues[STATE.alerts] || 0;
+  }
+
+  /** Drive anew: nothing is written before the next setpoint. */
+  forgetGoals(): void {
+    this.#goals.forget();
+    this.#stateValues.fill(NaN, STATE.goalTicks, STATE.goalTicks + GOAL_IDS.length);
+  }
+
+  /**
+   * Run a cycle.
+   *
+   * @param bus An open bus.
+   * @param mode `monitor` or `drive`.
+   * @returns The stop that was in force.
+   * @throws {BusError} The port is gone.
+   */
+  run(bus: DynamixelBus, mode: BusMode): StopMode | null {
+    const { guard, counters } = this.#options;
+    const beganMs = sharedNowMs();
+    const retriesBefore = bus.retryCount;
+    const stop = guard.enforce(bus);
+    if (mode === "drive" && stop !== "torque-off") this.#writeGoals(bus, stop);
+    const readings = this.#readServos(bus);
+    this.#publish(readings);
+    counters.add("cycles");
+    counters.add("retries", bus.retryCount - retriesBefore);
+    const exchangeMs = sharedNowMs() - beganMs;
+    if (exchangeMs > counters.get("longestExchangeMs")) {
+      counters.set("longestExchangeMs", exchangeMs);
+    }
+    return stop;
+  }
+
+  #writeGoals(bus: DynamixelBus, stop: StopMode | null): void {
+    const { guard, counters } = this.#options;
+    const setpoint = this.#setpoint.read(this.#setpointValues) ? this.#setpointValues : undefined;
+    const state = { isStopped: stop !== null, openedMs: guard.openedMs };
+    const { isNew, hasMoved } = this.#goals.update(setpoint, state, sharedNowMs());
+    const { ticks } = this.#goals;
+    if (ticks === undefined) return;
+    const rows = new Map(GOAL_IDS.map((id, i) => [id, encodeItem(goalPosition, ticks[i])]));
+    if (!isNew) counters.add("repeated");
+    if (hasMoved) {
+      counters.add("moved");
+      counters.set("lastMovedMs", sharedNowMs());
+    }
+    bus.syncWrite(goalPosition.address, goalPosition.bytes, rows);
+    this.#stateValues.set(ticks, STATE.goalTicks);
+  }
+
+  #readServos(bus: DynamixelBus): readonly ServoReading[] {
+    const { silence } = this.#options;
+    const nowMs = sharedNowMs();
+    const asked = GOAL_IDS.filter((id) => silence.isToBeAsked(id, nowMs));
+    const readings = readGroup(bus, asked, this.#limits);
+    const endMs = sharedNowMs();
+    for (const { id, data } of readings) silence.report(id, data !== undefined, endMs);
+    return readings;
+  }
+
+  #publish(readings: readonly ServoReading[]): void {
+    const values = this.#stateValues;
+    let answered = 0;
+    let alerts = 0;
+    for (const { id, data, error = 0 } of readings) {
+      const i = GOAL_IDS.findIndex((goalId) => goalId === id);
+      if ((error & ALERT_BIT) !== 0) alerts |= 1 << i;
+      if (data === undefined) continue;
+      answered |= 1 << i;
+      values[STATE.current + i] = decodeItem(presentCurrent, data);
+      values[STATE.velocity + i] = decodeItem(
+        presentVelocity,
+        data,
+        presentVelocity.address - STATE_ADDRESS,
+      );
+      values[STATE.positionTicks + i] = decodeItem(
+        presentPosition,
+        data,
+        presentPosition.address - STATE_ADDRESS,
+      );
+    }
+    if (answered !== (1 << GOAL_IDS.length) - 1) this.#options.counters.add("incomplete");
+    values[STATE.timeMs] = sharedNowMs();
+    values[STATE.cycle] = ++this.#cycle;
+    values[STATE.answered] = answered;
+    values[STATE.alerts] = alerts;
+    this.#state.write(values);
+  }
+}
+
+function readGroup(
+  bus: DynamixelBus,
+  ids: readonly number[],
+  limits: ReadLimits,
+): readonly ServoReading[] {
+  try {
+    return bus.syncRead(STATE_ADDRESS, STATE_BYTES, ids, limits);
+  } catch (error) {
+    // A port that is there and would not send: a cycle without answers, and the next one tries again.
+    if (!(error instanceof BusError) || error.fault === "device") throw error;
+    return ids.map((id) => ({ id, fault: error.fault }));
+  }
+}
