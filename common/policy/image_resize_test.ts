@@ -46,6 +46,35 @@ Deno.test("resizeWithPad() keeps a flat picture flat, whatever the sizes", () =>
   );
 });
 
+Deno.test("resizeWithPad() rounds the floats' result, halves to even, and forgets what it did before", () => {
+  const size = fc.integer({ min: 1, max: 60 });
+  fc.assert(
+    fc.property(size, size, size, size, fc.integer(), (width, height, toWidth, toHeight, seed) => {
+      fc.pre(Math.max(width / height, height / width) < toWidth && width / height * toHeight >= 1);
+      fc.pre(height / width * toWidth >= 1);
+      let x = seed;
+      const data = Uint8Array.from(
+        { length: width * height * 3 },
+        () => (x = (Math.imul(x, 1664525) + 1013904223) >>> 0) >>> 24,
+      );
+      const found = resizeWithPad({ width, height, data }, toHeight, toWidth).data;
+      // Steps of 2^-8 are exact in float32, and so is everything that is made of them but rounding.
+      const to = { width: toWidth, height: toHeight };
+      const floats = resizeFloatsWithPad(
+        Float32Array.from(data, (v) => v / 256),
+        { width, height },
+        to,
+      );
+      floats.forEach((value, i) => {
+        const expected = value === -1 ? 0 : 256 * value;
+        assert.ok(Math.abs(found[i] - expected) <= 0.5, `${found[i]}, expected ${expected}`);
+      });
+      assert.deepEqual(resizeWithPad({ width, height, data }, toHeight, toWidth).data, found);
+    }),
+    { numRuns: 60 },
+  );
+});
+
 Deno.test("resizeFloatsWithPad() clips to [−1, 1] and fills bars with −1", () => {
   const data = new Float32Array(2 * 4 * 3).fill(1.5);
   const found = resizeFloatsWithPad(data, { height: 2, width: 4 }, { height: 4, width: 4 });
