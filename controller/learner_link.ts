@@ -9,7 +9,12 @@
 import WebSocket from "ws";
 import type { ChunkTransition } from "../common/types.ts";
 import { decodeFrame, encodeFrame, transitionBytes } from "../common/wire/frames.ts";
-import type { AckMessage, Message, WeightsMessage } from "../common/wire/messages.ts";
+import type {
+  AckMessage,
+  Message,
+  WeightsMessage,
+  WelcomeMessage,
+} from "../common/wire/messages.ts";
 import {
   checkFrameCap,
   CLOSE_CODES,
@@ -31,7 +36,9 @@ const CLOSE_TIMEOUT_MS = 1000;
 export class LearnerLink {
   /** Settles once, when the link has ended for good. Never rejects. */
   readonly ended: Promise<LinkEnd>;
-  readonly #options: Required<Omit<LearnerLinkOptions, "onWeights" | "token">> & LearnerLinkOptions;
+  readonly #options:
+    & Required<Omit<LearnerLinkOptions, "onWeights" | "token" | "refuseLearner">>
+    & LearnerLinkOptions;
   readonly #outbox: Outbox;
   readonly #resolveEnded: (end: LinkEnd) => void;
   #state: LinkState = "idle";
@@ -266,7 +273,7 @@ export class LearnerLink {
   #take(message: Message): void {
     switch (message.type) {
       case "welcome":
-        return this.#welcomed(message.policyVersion, message.runName);
+        return this.#welcomed(message);
       case "weights":
         return this.#takeWeights(message);
       case "ack":
@@ -291,7 +298,10 @@ export class LearnerLink {
     }
   }
 
-  #welcomed(policyVersion: number, runName: string): void {
+  #welcomed(welcome: WelcomeMessage): void {
+    const { policyVersion, runName } = welcome;
+    const refusal = this.#options.refuseLearner?.(welcome) ?? null;
+    if (refusal !== null) return this.#finish({ reason: "refused", sentence: refusal });
     this.#state = "connected";
     this.#failures = 0;
     this.#counts.connections++;

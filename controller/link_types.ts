@@ -4,7 +4,7 @@
  * @module
  */
 import type { Logger } from "../common/types.ts";
-import type { Signature } from "../common/wire/messages.ts";
+import type { Signature, WelcomeMessage } from "../common/wire/messages.ts";
 import type { WeightsSnapshot } from "../common/wire/weights_parts.ts";
 
 /** What a link needs. */
@@ -17,6 +17,8 @@ export interface LearnerLinkOptions {
   readonly controllerId: string;
   /** Must equal the learner's. */
   readonly signature: Signature;
+  /** Looks at a learner that has accepted this controller; a sentence ends the link as refused. */
+  readonly refuseLearner?: (welcome: WelcomeMessage) => string | null;
   /** Uniform numbers in [0, 1) from a seeded generator, for the jitter of the pauses. */
   readonly random: () => number;
   /** Takes lines for people. */

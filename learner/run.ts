@@ -87,6 +87,7 @@ export async function runLearner(
     host: config.host,
     token,
     runName: config.expName,
+    initialization,
     signature: ready.signature,
     initialWeights: { version: progress.policyVersion, tensors: ready.weights },
     intake: createIntake(new ChunkDedup(), (chunk) => {

@@ -181,6 +181,16 @@ Deno.test("LearnerLink shows its token, and stops for good when that is wrong", 
   }
 });
 
+Deno.test("LearnerLink refuses a learner for good, and takes none of its weights", async () => {
+  await using learner = startLearner({ initialization: "random" });
+  await using link = new TestLink(learner.url, {
+    refuseLearner: ({ initialization }) => initialization === "random" ? "No random weights" : null,
+  });
+  link.connect();
+  assert.deepEqual(await link.ended, { reason: "refused", sentence: "No random weights" });
+  assert.equal(link.takeLatestWeights(), null);
+});
+
 Deno.test("LearnerLink keeps trying while the learner is full", async () => {
   await using learner = startLearner({ maxControllers: 1 });
   const first = new TestLink(learner.url);

@@ -18,7 +18,7 @@ const MESSAGES: readonly Message[] = [
     controllerId: "left-bench",
     signature: { model: "tiny", tokenizer: "fast-2048", normalization: "q01-q99" },
   },
-  { type: "welcome", policyVersion: 7, runName: "reach" },
+  { type: "welcome", policyVersion: 7, runName: "reach", initialization: "checkpoint" },
   { type: "refuse", sentence: "No.", canRetry: false },
   { type: "transitions", transitions: [sampleTransition(0), sampleTransition(1)] },
   { type: "ack", chunkIds: ["a"], duplicateIds: ["b"], refusedIds: [] },

@@ -8,6 +8,7 @@
  *
  * @module
  */
+import type { Initialization } from "../checkpoint/metadata.ts";
 import type { ChunkTransition } from "../types.ts";
 
 /** What must be equal on both sides for experience and weights to make sense; names are free. */
@@ -35,6 +36,8 @@ export interface WelcomeMessage {
   readonly policyVersion: number;
   /** Name of the learner's run. */
   readonly runName: string;
+  /** Whether the run began with a checkpoint's weights or with random ones, which no real arm executes. */
+  readonly initialization: Initialization;
 }
 
 /** The hello was not accepted; the connection closes after it. */

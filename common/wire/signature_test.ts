@@ -31,6 +31,6 @@ Deno.test("refusalOf() names both protocol versions", () => {
     controllerId: "c",
     signature: LEARNER,
   };
-  assert.match(refusalOf(hello, LEARNER) ?? "", /protocol version is 1 on the learner and 99 on/);
-  assert.equal(refusalOf({ ...hello, protocolVersion: 1 }, LEARNER), null);
+  assert.match(refusalOf(hello, LEARNER) ?? "", /protocol version is 2 on the learner and 99 on/);
+  assert.equal(refusalOf({ ...hello, protocolVersion: 2 }, LEARNER), null);
 });

@@ -6,6 +6,7 @@
  * @module
  */
 import { z } from "zod";
+import { INITIALIZATIONS } from "../checkpoint/metadata.ts";
 import { CAMERA_NAMES, type ChunkTransition } from "../types.ts";
 import type { Message, RefusedTransition } from "./messages.ts";
 import { WireError } from "./wire_error.ts";
@@ -115,6 +116,7 @@ const SCHEMAS = {
     type: z.literal("welcome"),
     policyVersion: count,
     runName: z.string().max(MAX_ID_LENGTH),
+    initialization: z.enum(INITIALIZATIONS),
   }),
   refuse: z.object({ type: z.literal("refuse"), sentence, canRetry: z.boolean() }),
   transitions: z.object({

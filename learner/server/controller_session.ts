@@ -7,6 +7,7 @@
  *
  * @module
  */
+import type { Initialization } from "../../common/checkpoint/metadata.ts";
 import type { Logger } from "../../common/types.ts";
 import { decodeFrame, encodeFrame } from "../../common/wire/frames.ts";
 import type {
@@ -52,6 +53,8 @@ export interface SessionHost {
   readonly signature: Signature;
   /** Told to controllers. */
   readonly runName: string;
+  /** Told to controllers: a real robot refuses weights that began at random. */
+  readonly initialization: Initialization;
   /** Cap of a frame in bytes. */
   readonly maxFrameBytes: number;
   /** The newest weights. */
@@ -187,7 +190,8 @@ export class ControllerSession {
       return this.#refuse(hello.controllerId, full, true);
     }
     const { version } = this.#host.weights();
-    this.say({ type: "welcome", policyVersion: version, runName: this.#host.runName });
+    const { runName, initialization } = this.#host;
+    this.say({ type: "welcome", policyVersion: version, runName, initialization });
     if (this.#host.isBusy()) this.say({ type: "busy" });
     this.#host.logger.info(`Controller ${this.#name()} connected`);
     this.offerWeights();

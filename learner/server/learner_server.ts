@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Initialization } from "../../common/checkpoint/metadata.ts";
 import {
   createStatusApp,
   type MetricsSource,
@@ -36,6 +37,8 @@ export interface LearnerServerOptions {
   readonly token?: string | null;
   /** Name of the run, told to controllers. */
   readonly runName: string;
+  /** What the run began with, told to controllers. */
+  readonly initialization: Initialization;
   /** What a controller's signature must equal. */
   readonly signature: Signature;
   /** What controllers get when they connect, until {@link LearnerServer.publish}. */
@@ -115,6 +118,7 @@ export class LearnerServer {
     this.#sessionHost = {
       signature: options.signature,
       runName: options.runName,
+      initialization: options.initialization,
       maxFrameBytes: this.#maxFrameBytes,
       weights: () => this.#weights,
       isBusy: () => this.#isBusy,

@@ -87,7 +87,12 @@ Deno.test("LearnerServer welcomes a controller and sends the current weights", a
   await using peer = await RawPeer.connect(learner.url);
   peer.send(HELLO);
   const welcome = await peer.receive("welcome");
-  assert.deepEqual(welcome, { type: "welcome", policyVersion: 1, runName: "test-run" });
+  assert.deepEqual(welcome, {
+    type: "welcome",
+    policyVersion: 1,
+    runName: "test-run",
+    initialization: "checkpoint",
+  });
   const weights = await peer.receive("weights");
   assert.equal(weights.version, 1);
   assert.deepEqual(weights.slices[0].data, sampleTensors(1)[0].data);
@@ -106,8 +111,8 @@ Deno.test("LearnerServer refuses another signature with a sentence and closes", 
 Deno.test("LearnerServer refuses another protocol version", async () => {
   await using learner = startLearner();
   await using peer = await RawPeer.connect(learner.url);
-  peer.send({ ...HELLO, protocolVersion: 2 });
-  assert.match((await peer.receive("refuse")).sentence, /protocol version is 1 .* and 2 /);
+  peer.send({ ...HELLO, protocolVersion: 99 });
+  assert.match((await peer.receive("refuse")).sentence, /protocol version is 2 .* and 99 /);
   assert.equal(await peer.closeCode, CLOSE_CODES.refused);
 });
 
@@ -273,6 +278,7 @@ Deno.test("LearnerServer asks for a token outside loopback, before it binds", ()
   const options = {
     host: "0.0.0.0",
     runName: "r",
+    initialization: "checkpoint" as const,
     signature: {},
     initialWeights: { version: 0, tensors: [] },
     intake: () => ({ acceptedIds: [], duplicateIds: [] }),

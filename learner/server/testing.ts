@@ -68,6 +68,7 @@ export function startLearner(
   const logger = new LineLogger();
   const server = new LearnerServer({
     runName: "test-run",
+    initialization: "checkpoint",
     signature: TEST_SIGNATURE,
     initialWeights: { version: 1, tensors: sampleTensors(1) },
     intake: createIntake(dedup, (transition) => accepted.push(transition)),
