@@ -72,14 +72,20 @@ export class ArmWatch {
     );
   }
 
-  /** Read both arms' states. Call it once a cycle. */
-  look(): void {
+  /**
+   * Read both arms' states. Call it once a cycle.
+   *
+   * @param nowMs The time, in ms of `sharedNowMs`.
+   */
+  look(nowMs: number): void {
     for (let arm = 0; arm < ARM_NAMES.length; arm++) {
       if (!this.#records[arm].read(this.#values)) continue;
       const timeMs = this.#values[STATE.timeMs];
       if (timeMs === this.#timeMs[arm] || !Number.isFinite(timeMs)) continue;
       this.#timeMs[arm] = timeMs;
-      this.#take(arm, timeMs);
+      // If the system's clock was set while threads started, theirs differ: then an arm may seem silent,
+      // but never heard in the future, which would hide its silence.
+      this.#take(arm, Math.min(timeMs, nowMs));
     }
   }
 

@@ -161,6 +161,17 @@ Deno.test("A single goal servo that does not answer counts as its arm's silence"
   assert.equal(other.status.hold, "none");
 });
 
+Deno.test("An arm whose clock is ahead is silent all the same when it stops answering", () => {
+  const rig = new MotionRig();
+  rig.arms.clockAheadMs = 3_600_000;
+  rig.start();
+  rig.run(20);
+  assert.equal(rig.status.hold, "no plan");
+  rig.arms.isHeard[0] = false;
+  rig.run(7);
+  assert.equal(rig.status.hold, "arm silent");
+});
+
 Deno.test("A restart waits for arms that are heard, and says for which one", () => {
   const rig = new MotionRig();
   rig.arms.isHeard[0] = false;

@@ -187,7 +187,7 @@ export class MotionCycle {
     // seen together with an old sign of life is an old plan.
     this.#follower.look(this.#step, this.#cycleOfStep);
     const hasOrder = this.#order.read(order);
-    this.#arms.look();
+    this.#arms.look(nowMs);
     situation.nowMs = nowMs;
     situation.isStopped = this.#latch.mode !== null;
     situation.aliveMs = hasOrder ? order[ORDER.aliveMs] : -Infinity;

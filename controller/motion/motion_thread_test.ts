@@ -20,16 +20,24 @@ function sweep(steps: number): Float32Array {
   return targets;
 }
 
+/** A pause of the main thread that lets an arm seem silent, with some margin, in ms. */
+const STARVED_MS = 70;
+
 /** A thread with arms that answer and a main thread that is alive, both by a timer. */
 class Setting implements AsyncDisposable {
   readonly arms = new RigArms();
   readonly latch = new StopLatch();
   readonly failures: string[] = [];
+  /** Whether the machine was too busy for the timer: then arms may have been silent. */
+  isStarved = false;
   readonly #timer: ReturnType<typeof setInterval>;
   #thread: MotionThread | null = null;
 
   constructor() {
+    let lastMs = performance.now();
     this.#timer = setInterval(() => {
+      if (performance.now() - lastMs > STARVED_MS) this.isStarved = true;
+      lastMs = performance.now();
       this.arms.answer(sharedNowMs());
       this.#thread?.alive();
     }, 5);
@@ -42,7 +50,6 @@ class Setting implements AsyncDisposable {
       epochMs: sharedNowMs(),
       latch: this.latch.memory,
       buses: this.arms.buses,
-      // A busy machine may hold the answers up: nothing here is about that.
       isDryRun: true,
       logger,
       onFailure: (sentence) => this.failures.push(sentence),
@@ -53,7 +60,7 @@ class Setting implements AsyncDisposable {
 
   /** Wait until something is true. */
   async until(isTrue: () => boolean): Promise<void> {
-    const endMs = performance.now() + 10_000;
+    const endMs = performance.now() + 5_000;
     while (!isTrue()) {
       assert.ok(performance.now() < endMs, "it takes too long");
       await new Promise((resolve) => setTimeout(resolve, 2));
@@ -66,70 +73,86 @@ class Setting implements AsyncDisposable {
   }
 }
 
-Deno.test("MotionThread executes a plan on its own thread, holds its end and tells of every cycle", async () => {
-  await using setting = new Setting();
-  const thread = await setting.open();
-  assert.equal(thread.status().hold, "not started");
-  await thread.restart();
-  assert.equal(thread.status().restarts, 1);
-  const id = thread.follow(sweep(20));
-  assert.equal(id, 1);
-  const records: Float64Array[] = [];
-  const hasEnded = () => {
-    thread.takeRecords((record) => records.push(record.slice()));
-    const last = records.findLast((record) => record[MOTION_RECORD.planId] === id);
-    return last !== undefined && records.at(-1)![MOTION_RECORD.hold] !== FOLLOWING;
-  };
-  await setting.until(hasEnded);
-  for (let n = 1; n < records.length; n++) {
-    const [before, record] = [records[n - 1], records[n]];
-    assert.ok(record[MOTION_RECORD.timeMs] > before[MOTION_RECORD.timeMs]);
-    assert.ok(record[MOTION_RECORD.step] >= before[MOTION_RECORD.step]);
-  }
-  const followed = records.filter((record) => record[MOTION_RECORD.hold] === FOLLOWING);
-  assert.ok(followed.length > 0 && followed.length <= 80, `${followed.length} cycles`);
-  assert.ok(followed.at(-1)![MOTION_RECORD.wanted] > 0);
-  await setting.until(() => thread.status().isStill);
-  await setting.until(() => thread.clamps().commands > 0);
-  assert.equal(thread.clamps().byKind.not_finite, 0);
-  assert.deepEqual(setting.failures, []);
-});
+/** A test that begins again, twice at most, if it failed on a machine that starved it. */
+function threadTest(name: string, body: (setting: Setting) => Promise<void>): void {
+  Deno.test(name, async () => {
+    for (let attempt = 1;; attempt++) {
+      await using setting = new Setting();
+      try {
+        return await body(setting);
+      } catch (error) {
+        if (!setting.isStarved || attempt === 3) throw error;
+      }
+    }
+  });
+}
 
-Deno.test("MotionThread obeys hold, resume and the latch", async () => {
-  await using setting = new Setting();
-  const thread = await setting.open({ rateHz: 50 });
-  await thread.restart();
-  thread.follow(sweep(500));
-  await setting.until(() => thread.status().hold === "none");
-  thread.hold();
-  await setting.until(() => thread.status().hold === "ordered" && thread.status().isStill);
-  thread.resume();
-  await setting.until(() => thread.status().hold === "none");
-  setting.latch.set("hold");
-  await setting.until(() => thread.status().hold === "emergency stop");
-  const { setpoints } = setting.arms;
-  await assert.rejects(
-    thread.restart(),
-    /^Error: Cannot begin to move within 2 s: an emergency stop is in force$/,
-  );
-  assert.equal(setting.arms.setpoints, setpoints);
-  setting.latch.clear();
-  await thread.restart();
-  assert.equal(thread.status().hold, "no plan");
-});
+threadTest(
+  "MotionThread executes a plan on its own thread, holds its end and tells of every cycle",
+  async (setting) => {
+    const thread = await setting.open();
+    assert.equal(thread.status().hold, "not started");
+    await thread.restart();
+    assert.equal(thread.status().restarts, 1);
+    const id = thread.follow(sweep(20));
+    assert.equal(id, 1);
+    const records: Float64Array[] = [];
+    const hasEnded = () => {
+      thread.takeRecords((record) => records.push(record.slice()));
+      const last = records.findLast((record) => record[MOTION_RECORD.planId] === id);
+      return last !== undefined && records.at(-1)![MOTION_RECORD.hold] !== FOLLOWING;
+    };
+    await setting.until(hasEnded);
+    for (let n = 1; n < records.length; n++) {
+      const [before, record] = [records[n - 1], records[n]];
+      assert.ok(record[MOTION_RECORD.timeMs] > before[MOTION_RECORD.timeMs]);
+      assert.ok(record[MOTION_RECORD.step] >= before[MOTION_RECORD.step]);
+    }
+    const followed = records.filter((record) => record[MOTION_RECORD.hold] === FOLLOWING);
+    assert.ok(followed.length > 0 && followed.length <= 80, `${followed.length} cycles`);
+    assert.ok(followed.at(-1)![MOTION_RECORD.wanted] > 0);
+    await setting.until(() => thread.status().isStill);
+    await setting.until(() => thread.clamps().commands > 0);
+    assert.equal(thread.clamps().byKind.not_finite, 0);
+    assert.deepEqual(setting.failures, []);
+  },
+);
 
-Deno.test("MotionThread.restart() says which arm it waits for", async () => {
-  await using setting = new Setting();
-  setting.arms.isHeard[1] = false;
-  const thread = await setting.open();
-  await assert.rejects(
-    thread.restart(),
-    /Cannot begin to move within 2 s: a servo of the right arm has never been heard/,
-  );
-});
+threadTest(
+  "MotionThread obeys hold, resume and the latch, and says why it cannot restart",
+  async (setting) => {
+    const thread = await setting.open({ rateHz: 50 });
+    await thread.restart();
+    thread.follow(sweep(500));
+    await setting.until(() => thread.status().hold === "none");
+    thread.hold();
+    await setting.until(() => thread.status().hold === "ordered" && thread.status().isStill);
+    thread.resume();
+    await setting.until(() => thread.status().hold === "none");
+    setting.latch.set("hold");
+    await setting.until(() => thread.status().hold === "emergency stop");
+    const { setpoints } = setting.arms;
+    await using deaf = new Setting();
+    deaf.arms.isHeard[1] = false;
+    const waiting = await deaf.open();
+    await Promise.all([
+      assert.rejects(
+        thread.restart(),
+        /^Error: Cannot begin to move within 2 s: an emergency stop is in force$/,
+      ),
+      assert.rejects(
+        waiting.restart(),
+        /^Error: Cannot begin to move within 2 s: a servo of the right arm has never been heard$/,
+      ),
+    ]);
+    assert.equal(setting.arms.setpoints, setpoints);
+    setting.latch.clear();
+    await thread.restart();
+    assert.equal(thread.status().hold, "no plan");
+  },
+);
 
-Deno.test("MotionThread brings the arms to rest before it ends", async () => {
-  await using setting = new Setting();
+threadTest("MotionThread brings the arms to rest before it ends", async (setting) => {
   const thread = await setting.open({ rateHz: 100 });
   await thread.restart();
   thread.follow(sweep(500));
@@ -142,16 +165,14 @@ Deno.test("MotionThread brings the arms to rest before it ends", async () => {
   await thread[Symbol.asyncDispose]();
 });
 
-Deno.test("MotionThread.open() says why the thread does not start", async () => {
-  await using setting = new Setting();
+threadTest("MotionThread.open() says why the thread does not start", async (setting) => {
   await assert.rejects(
     setting.open({ rateHz: 60 }),
     /^Error: Cannot start the thread that moves the arms: Cannot move arms at 60 Hz/,
   );
 });
 
-Deno.test("MotionThread.follow() refuses plans that are none", async () => {
-  await using setting = new Setting();
+threadTest("MotionThread.follow() refuses plans that are none", async (setting) => {
   const thread = await setting.open();
   for (const length of [0, 13, 15, 14 * 513]) {
     assert.throws(() => thread.follow(new Float32Array(length)), {

@@ -56,6 +56,8 @@ export class RigArms {
   readonly isHeard: [boolean, boolean] = [true, true];
   /** Which servos of each arm answer, as bits. */
   readonly answered: [number, number] = [ALL_ANSWERED, ALL_ANSWERED];
+  /** How far the clock of the arms' threads is ahead, in ms. */
+  clockAheadMs = 0;
   /** Present currents `[14]`, in 2.69 mA. */
   readonly current = new Float64Array(ALOHA_DIM);
   /** Positions `[2, 7]` in ticks. */
@@ -90,7 +92,7 @@ export class RigArms {
       }
       if (!this.isHeard[arm]) continue;
       this.#state.fill(0);
-      this.#state[STATE.timeMs] = timeMs;
+      this.#state[STATE.timeMs] = timeMs + this.clockAheadMs;
       this.#state[STATE.cycle] = this.#cycle;
       this.#state[STATE.answered] = this.answered[arm];
       this.#state.set(this.ticks[arm], STATE.positionTicks);
@@ -179,13 +181,19 @@ export class MotionRig {
     return this.last;
   }
 
-  /** Run a cycle at a time. Returns whether one ran. */
-  runAt(nowMs: number): boolean {
+  /**
+   * Run a cycle at a time.
+   *
+   * @param nowMs The time, in ms.
+   * @param around Called with the cycle, to run it: for a stopwatch.
+   * @returns Whether one ran.
+   */
+  runAt(nowMs: number, around: (run: () => boolean) => boolean = (run) => run()): boolean {
     this.nowMs = nowMs;
     this.arms.answer(nowMs - 3);
     if (this.isMainAlive) this.#orderValues[ORDER.aliveMs] = nowMs - 10;
     this.#order.write(this.#orderValues);
-    const hasRun = this.cycle.run(nowMs);
+    const hasRun = around(() => this.cycle.run(nowMs));
     const values = new Float64Array(MOTION_RECORD.length);
     while (this.#ring.take(values)) {
       const copy = values.slice();
