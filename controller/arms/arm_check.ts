@@ -29,7 +29,6 @@ export const CHECKED_ITEMS = [
   "temperatureLimit",
   "maxVoltageLimit",
   "minVoltageLimit",
-  "currentLimit",
   "velocityLimit",
   "maxPositionLimit",
   "minPositionLimit",
@@ -78,7 +77,7 @@ export interface ArmCheck {
 }
 
 /**
- * Check an arm. It takes some 200 exchanges, about 0.3 s.
+ * Check an arm. It takes some 200 exchanges with the servos.
  *
  * @param servos Its bus.
  * @param arm Which arm it is, for the sentences.

@@ -6,7 +6,7 @@
 
 import { HARDWARE_ERROR } from "../dynamixel/protocol/status_error.ts";
 import type { ServoValues } from "./arm_check.ts";
-import { faultSentence } from "./servo_faults.ts";
+import { describeFault } from "./servo_faults.ts";
 import {
   GRIPPER_ID,
   LAYOUT_RETURN_DELAY,
@@ -73,9 +73,10 @@ export function inspectServo(layout: ServoLayout, values: ServoValues, label: st
     if (hasTorque) add("refuse", `${wrong}, and its torque is on; ${LAY_DOWN}`);
     else add("warn", `${wrong}; preparing the arm sets it`);
   };
-  const fixed = (item: string, value: number, wanted: number, severity = "refuse" as const) => {
+  /** What only a person sets. */
+  const fixed = (item: string, value: number, wanted: number) => {
     if (value === wanted) return;
-    add(severity, `${item} is ${value}, must be ${wanted}; set it with ${WIZARD}`);
+    add("refuse", `${item} is ${value}, must be ${wanted}; set it with ${WIZARD}`);
   };
 
   const { model } = layout;
@@ -115,7 +116,7 @@ export function inspectServo(layout: ServoLayout, values: ServoValues, label: st
         `overload; set it to ${NEEDED_SHUTDOWN} with ${WIZARD}`,
     );
   }
-  inspectState(layout, values, label, findings, add);
+  inspectState(layout, values, add);
   return findings;
 }
 
@@ -129,18 +130,9 @@ function inspectSecondaryId(layout: ServoLayout, { secondaryId }: ServoValues, a
 }
 
 /** What changes from hour to hour: errors, watchdog, supply, warmth, pose. */
-function inspectState(
-  layout: ServoLayout,
-  values: ServoValues,
-  label: string,
-  findings: Finding[],
-  add: Add,
-): void {
+function inspectState(layout: ServoLayout, values: ServoValues, add: Add): void {
   if (values.hardwareErrorStatus !== 0) {
-    // The label is "arm_joint (servo n)" or "joint (servo n)"; the sentence begins with it already.
-    const own = faultSentence(null, layout.id, values.hardwareErrorStatus);
-    const sentence = `${label}${own.slice(own.indexOf(":"))}`;
-    findings.push({ severity: "refuse", sentence });
+    add("refuse", describeFault(values.hardwareErrorStatus));
   }
   if (values.busWatchdog === -1) {
     add(

@@ -74,8 +74,12 @@ export async function prepareServos(
 ): Promise<string[]> {
   const layouts = ids.map(layoutOf);
   const changes: string[] = [];
-  // An expired watchdog locks the goals and zeroes the profile (e-manual): it comes first.
-  for (const { id } of layouts) await servos.write(id, "busWatchdog", 0);
+  for (const layout of layouts) {
+    // An expired watchdog locks the goals (e-manual), so it comes first. Whether a servo with torque then
+    // goes on to its old goal is not said: the next thing that it hears is to stay where it is.
+    await servos.write(layout.id, "busWatchdog", 0);
+    await holdPosition(servos, layout);
+  }
   for (const { id } of layouts) await writeVerified(servos, id, "busWatchdog", 0);
   for (const layout of layouts) {
     const eeprom = [

@@ -32,7 +32,7 @@ export interface RestartOptions {
 /** How long a servo may take to answer after a restart, in ms; it takes about 0.3 s. */
 export const RESTART_DEADLINE_MS = 3000;
 
-const POLL_MS = 50;
+const POLL_MS = 100;
 
 /**
  * Restart the gripper's servo, which forgets an overload and counts its turn anew, and give it back
@@ -117,37 +117,45 @@ export async function recoverServos(
   return restarted;
 }
 
-/** Restart servos and wait until all of them answer. */
+/**
+ * Restart servos and wait until all of them answer. The LED is in the RAM, which a restart clears: it
+ * tells a servo that has restarted from one that has not heard of it, as an answer to the instruction
+ * itself may be lost.
+ */
 async function restart(
   servos: ServoAccess,
   ids: readonly number[],
   { sleep, nowMs = () => performance.now() }: RestartOptions,
 ): Promise<void> {
+  for (const id of ids) await servos.write(id, "led", 1);
   // A shadow may restart with its master, and is silent then: shadows go first.
-  for (const id of ids.toReversed()) await servos.reboot(id);
+  for (const id of ids.toReversed()) await unlessSilent(servos.reboot(id));
   const deadlineMs = nowMs() + RESTART_DEADLINE_MS;
   for (const id of ids) {
     for (;;) {
       await sleep(POLL_MS);
-      if (await answers(servos, id)) break;
+      const led = await unlessSilent(servos.read(id, "led"));
+      if (led === 0) break;
       if (nowMs() >= deadlineMs) {
         throw new Error(
-          `Cannot restart ${servoLabel(null, id)} on ${servos.port}: it has not answered for ` +
-            `${RESTART_DEADLINE_MS} ms; check its cable and its power`,
+          `Cannot restart ${servoLabel(null, id)} on ${servos.port}: ` +
+            (led === undefined ? "it has not answered" : "it has answered without restarting") +
+            ` for ${RESTART_DEADLINE_MS} ms; check its cable and its power`,
         );
       }
+      if (led !== undefined) await unlessSilent(servos.reboot(id));
     }
   }
 }
 
-async function answers(servos: ServoAccess, id: number): Promise<boolean> {
+/** What a call gives, or undefined when the servo does not answer; a port that is gone still throws. */
+async function unlessSilent<T>(call: Promise<T>): Promise<T | undefined> {
   try {
-    await servos.ping(id);
-    return true;
+    return await call;
   } catch (error) {
     const isSilent = error instanceof BusError && error.fault !== "device" &&
       error.fault !== "busy";
-    if (isSilent) return false;
+    if (isSilent) return undefined;
     throw error;
   }
 }

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { BusError } from "../dynamixel/bus.ts";
+import type { ServoAccess } from "../dynamixel/thread/servo_access.ts";
 import { DEFAULT_LIMITS } from "../safety/default_limits.ts";
 import { checkArm } from "./arm_check.ts";
 import { prepareArm } from "./prepare_arm.ts";
@@ -92,3 +94,24 @@ Deno.test({ ...linux, name: "recoverServos() says when a fault comes back at onc
     /after its restart, right_wrist_angle \(servo 7\): input voltage out of range; check the arm's/,
   );
 });
+
+Deno.test(
+  { ...linux, name: "rebootGripper() restarts again what has not heard of it" },
+  async () => {
+    await using arm = await EmulatedArm.start();
+    const { servos } = arm;
+    let lost = 0;
+    const deaf: ServoAccess = {
+      port: servos.port,
+      ping: (id) => servos.ping(id),
+      read: (id, item) => servos.read(id, item),
+      write: (id, item, value) => servos.write(id, item, value),
+      reboot: (id) => {
+        if (++lost > 2) return servos.reboot(id);
+        return Promise.reject(new BusError(`Servo ${id} does not answer`, "timeout"));
+      },
+    };
+    await rebootGripper(deaf, LIMITS, { sleep: arm.sleep });
+    assert.deepEqual(servos.writes.filter((write) => write.endsWith("reboot")), ["9 reboot"]);
+  },
+);

@@ -47,16 +47,26 @@ export function servoLabel(arm: ArmName | null, id: number): string {
 }
 
 /**
+ * A hardware error in words, and what to do about it.
+ *
+ * @param status Hardware_Error_Status, not 0.
+ * @returns Such as "overload; free the joint of what blocks or loads it, support the arm, …".
+ */
+export function describeFault(status: number): string {
+  const remedies = servoFaults(status).map((fault) => REMEDIES[fault]);
+  const steps = [...remedies, "support the arm", "recover the servo"].join(", ");
+  return `${describeHardwareError(status)}; ${steps}`;
+}
+
+/**
  * A servo's hardware error in a sentence.
  *
  * @param arm Which arm; null where it is not known.
  * @param id The servo, 1–9.
  * @param status Hardware_Error_Status, not 0.
- * @returns Such as "left_elbow (servo 4): overload; free the joint …, then restart the servo".
+ * @returns Such as "left_elbow (servo 4): overload; free the joint of what …, recover the servo".
  * @throws {RangeError} An arm has no such servo.
  */
 export function faultSentence(arm: ArmName | null, id: number, status: number): string {
-  const remedies = servoFaults(status).map((fault) => REMEDIES[fault]);
-  const steps = [...remedies, "support the arm", "recover the servo"].join(", ");
-  return `${servoLabel(arm, id)}: ${describeHardwareError(status)}; ${steps}`;
+  return `${servoLabel(arm, id)}: ${describeFault(status)}`;
 }
