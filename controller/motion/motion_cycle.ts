@@ -157,8 +157,7 @@ export class MotionCycle {
    * @returns False when none is due, and nothing has been done. Cycles that are too late are skipped.
    */
   run(nowMs: number): boolean {
-    const skipped = this.#deadlines.begin(nowMs);
-    if (skipped < 0) return false;
+    if (this.#deadlines.begin(nowMs) < 0) return false;
     const index = this.#deadlines.index - 1 - this.#firstIndex;
     this.#cycleOfStep = index % this.#cyclesPerStep;
     this.#step = (index - this.#cycleOfStep) / this.#cyclesPerStep;
@@ -166,7 +165,7 @@ export class MotionCycle {
 
     const reason = this.#look(nowMs);
     if (this.#decision.isStarted && this.#filter !== null) {
-      this.#move(reason, this.#filter, (skipped + 1) * this.#periodS);
+      this.#move(reason, this.#filter);
       this.#writeSetpoints(nowMs);
     } else {
       this.#wanted.set(this.#command);
@@ -215,7 +214,7 @@ export class MotionCycle {
   }
 
   /** Make the next command. */
-  #move(reason: HoldReason, filter: FilterState, dtS: number): void {
+  #move(reason: HoldReason, filter: FilterState): void {
     this.#planIndex = -1;
     if (reason === "none") {
       const { position } = filter;
@@ -228,7 +227,10 @@ export class MotionCycle {
     } else {
       this.#follower.pause();
     }
-    const { action, clamps } = filterCommand(filter, reason === "none" ? this.#wanted : null, dtS);
+    // Always one period, also after skipped cycles: the servos get one period's way at a time, and the
+    // braking paths that the filter checks are exactly those of the cycles to come.
+    const wanted = reason === "none" ? this.#wanted : null;
+    const { action, clamps } = filterCommand(filter, wanted, this.#periodS);
     this.#refusal = clamps.hold === "not_finite" ? 1 : clamps.hold === "workspace" ? 2 : 0;
     this.#command.set(action);
     if (reason !== "none") this.#wanted.set(action);

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { resetState } from "../../common/robot/aloha.ts";
 import { commandToTicks } from "../arms/units.ts";
+import { DEFAULT_LIMITS } from "../safety/default_limits.ts";
 import { MOTION_RECORD } from "./motion_memory.ts";
 import { motionSchedule } from "./motion_cycle.ts";
 import { MotionRig, RIG_EPOCH_MS, type RigRecord, waistRows } from "./testing.ts";
@@ -189,6 +190,17 @@ Deno.test("MotionCycle.run() skips late cycles, counts them, and does none twice
   assert.equal(field(rig.last, "planIndex"), 12);
   rig.run(1);
   assert.equal(rig.status.step, step + 4);
+});
+
+Deno.test("MotionCycle.run() moves by one period's way at most after skipped cycles", () => {
+  const rig = new MotionRig({ rateHz: 200 }).start();
+  rig.plan(waistRows(range(200).map(() => 1)));
+  rig.run(80);
+  const before = rig.last.command[0];
+  rig.runAt(rig.cycle.nextMs + 62);
+  const { velocity } = DEFAULT_LIMITS.arms.left.waist;
+  assert.ok(rig.last.command[0] - before <= velocity * 0.005 + 1e-12);
+  assert.ok(rig.last.command[0] - before > 0);
 });
 
 Deno.test("MotionCycle.run() numbers control steps from 0, on the epoch's 20 ms", () => {

@@ -117,7 +117,7 @@ export class MotionRig {
   /** Whether the main thread shows that it is alive. */
   isMainAlive = true;
   /** The time, in ms. */
-  nowMs = RIG_EPOCH_MS + 1;
+  nowMs: number = RIG_EPOCH_MS + 1;
   /** Every record, in order. */
   readonly records: RigRecord[] = [];
   readonly #memory = createMotionMemory();
