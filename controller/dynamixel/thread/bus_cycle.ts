@@ -24,11 +24,14 @@ const STATE_BYTES = presentPosition.address + presentPosition.bytes - STATE_ADDR
 /** Setpoints older than so many cycles are stale: the motion thread is late or gone. */
 const STALE_CYCLES = 3;
 /** Share of a period after which no attempt to read is to end: the rest is for health and calls. */
-const BUDGET_SHARE = 0.7;
+const BUDGET_SHARE = 0.75;
 /** Longest allowance for adapter and system in a cycle, in ms: more would leave no time for a retry. */
 const MAX_LATENCY_MS = 4;
-/** Shortest one: two frames of USB at full speed are 1 ms each. */
-const MIN_LATENCY_MS = 1.5;
+/**
+ * Shortest one: two frames of USB at full speed are 1 ms each. With it a read ends within 4.5 ms, so that
+ * at 200 Hz an answer may be late, and one that is lost is asked for again by the next cycle.
+ */
+const MIN_LATENCY_MS = 2.5;
 const LATENCY_SHARE = 0.2;
 
 /** What a cycle works with. */
@@ -55,6 +58,7 @@ export class BusCycle {
   readonly #state: SharedRecord;
   readonly #stateValues = new Float64Array(STATE.length).fill(NaN);
   #cycle = 0;
+  #hasStragglers = false;
 
   /** No cycle has run yet. @param options What it works with. */
   constructor(options: BusCycleOptions) {
@@ -70,6 +74,11 @@ export class BusCycle {
   /** Bits of the servos of `GOAL_IDS` whose last answer carried the hardware alert. */
   get alerts(): number {
     return this.#stateValues[STATE.alerts] || 0;
+  }
+
+  /** Whether an answer of the last cycle may still come: then the line has to fall silent first. */
+  get hasStragglers(): boolean {
+    return this.#hasStragglers;
   }
 
   /** Drive anew: nothing is written before the next setpoint. */
@@ -127,6 +136,7 @@ export class BusCycle {
     const readings = readGroup(bus, asked, this.#limits);
     const endMs = sharedNowMs();
     for (const { id, data } of readings) silence.report(id, data !== undefined, endMs);
+    this.#hasStragglers = readings.some(({ fault }) => fault !== undefined);
     return readings;
   }
 

@@ -171,7 +171,7 @@ export class BusLoop implements Disposable {
 
   #useSpareTime(bus: DynamixelBus): void {
     this.#calls.serve(this.#schedule.dueMs);
-    this.#health.read(bus, this.#schedule.dueMs);
+    this.#health.read(bus, this.#schedule.dueMs, this.#cycle.hasStragglers);
     this.#tellOfSilence();
   }
 

@@ -6,7 +6,8 @@ import { NO_FAULTS } from "../emulator/faults.ts";
 import { GOAL_IDS, SERVO_IDS } from "./bus_memory.ts";
 import { jitterPercentile } from "./bus_readings.ts";
 import { BusThread } from "./bus_thread.ts";
-import { cyclesOf, SetpointWriter, startArm, type TestArm, until } from "./testing.ts";
+import { SetpointWriter } from "./setpoint_writer.ts";
+import { cyclesOf, startArm, type TestArm, until } from "./testing.ts";
 
 // Goals that every servo of the arm takes: all ranges hold 2048 ± 100.
 const [START, NEXT, OTHER] = [2048, 2060, 2030];

@@ -50,6 +50,8 @@ const GUARD_MS = 0.3;
 /** Allowance for adapter and system in ms: where less is left, a piece does not fit. */
 const MIN_LATENCY_MS = 0.7;
 const MAX_LATENCY_MS = 4;
+/** Longest wait of a driver for the line to fall silent after a fault, in ms. */
+const SETTLE_MS = 4;
 /** Bytes of a sync read beside its IDs. */
 const SYNC_READ_BYTES = 14;
 
@@ -102,9 +104,11 @@ export class HealthReader {
    *
    * @param bus An open bus.
    * @param untilMs The next deadline, in ms of `sharedNowMs`.
+   * @param hasStragglers Whether answers to the exchange before may still come.
    * @throws {BusError} The port is gone.
    */
-  read(bus: DynamixelBus, untilMs: number): void {
+  read(bus: DynamixelBus, untilMs: number, hasStragglers: boolean): void {
+    let settleMs = hasStragglers ? SETTLE_MS : 0;
     for (let pieces = 0; pieces < MAX_PIECES; pieces++) {
       const nowMs = sharedNowMs();
       const piece = this.#mostDue(nowMs);
@@ -113,13 +117,16 @@ export class HealthReader {
       const ids = piece.ids.filter((id) => silence.isToBeAsked(id, nowMs));
       const line = { baudRate, returnDelayMs, latencyMs: 0 };
       const lineMs = answerTimeoutMs(line, SYNC_READ_BYTES + ids.length, ids.length, piece.bytes);
-      const spareMs = untilMs - nowMs - GUARD_MS;
+      const spareMs = untilMs - nowMs - GUARD_MS - settleMs;
       const fits = lineMs + MIN_LATENCY_MS <= spareMs;
       const isOverdue = nowMs - piece.readAtMs > OVERDUE_MS;
       if (!fits && !isOverdue) return;
       const latencyMs = Math.min(MAX_LATENCY_MS, Math.max(MIN_LATENCY_MS, spareMs - lineMs));
       piece.readAtMs = nowMs;
-      this.#take(piece, readPiece(bus, piece, ids, { latencyMs, budgetMs: Math.max(1, spareMs) }));
+      const limits = { latencyMs, budgetMs: Math.max(1, spareMs) };
+      const readings = readPiece(bus, piece, ids, limits);
+      this.#take(piece, readings);
+      settleMs = readings.some(({ fault }) => fault !== undefined) ? SETTLE_MS : 0;
       if (!fits) return;
     }
   }

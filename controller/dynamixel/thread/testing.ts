@@ -1,18 +1,15 @@
 /**
- * What tests and benches of the bus thread share: an emulated arm with its thread, and a motion thread
- * of one line.
+ * What tests of the bus thread share: an emulated arm with its thread.
  *
  * @module
  */
 
 import { sharedNowMs } from "../../threads/clock.ts";
-import { SharedRecord } from "../../threads/shared_record.ts";
 import { StopLatch } from "../../safety/stop_latch.ts";
 import type { EmulatedBusSpec } from "../emulator/emulator_messages.ts";
 import { EmulatorHost } from "../emulator/emulator_host.ts";
 import { viperXServos } from "../emulator/viperx_arm.ts";
 import type { OpenBusOptions } from "../open_bus.ts";
-import { type BusMemory, GOAL_IDS, SETPOINT } from "./bus_memory.ts";
 import { BusThread } from "./bus_thread.ts";
 import type { BusEvent, BusRateHz } from "./messages.ts";
 
@@ -93,29 +90,4 @@ export async function until(isTrue: () => boolean, what: string): Promise<void> 
 export async function cyclesOf(thread: BusThread, cycles: number): Promise<void> {
   const last = (thread.readState()?.cycle ?? 0) + cycles;
   await until(() => (thread.readState()?.cycle ?? 0) >= last, `cycle ${last} has run`);
-}
-
-/** Writes setpoints, as the motion thread does. */
-export class SetpointWriter {
-  readonly #record: SharedRecord;
-  readonly #values = new Float64Array(SETPOINT.length);
-
-  /** Has written nothing. @param memory Of a bus. */
-  constructor(memory: BusMemory) {
-    this.#record = new SharedRecord(memory.setpoint);
-  }
-
-  /**
-   * Write a setpoint.
-   *
-   * @param ticks Goals `[7]`, or one for all.
-   * @param timeMs When it was made; now unless told.
-   */
-  write(ticks: number | ArrayLike<number>, timeMs: number = sharedNowMs()): void {
-    this.#values[SETPOINT.timeMs] = timeMs;
-    for (let i = 0; i < GOAL_IDS.length; i++) {
-      this.#values[SETPOINT.ticks + i] = typeof ticks === "number" ? ticks : ticks[i];
-    }
-    this.#record.write(this.#values);
-  }
 }
