@@ -41,6 +41,7 @@ const WRONG: readonly Wrong[] = [
   [3, "secondaryId", 255, "refuse", /left_shoulder_shadow \(servo 3\): Secondary_ID is 255, .* 2;/],
   [8, "secondaryId", 7, "refuse", /left_wrist_rotate \(servo 8\): Secondary_ID is 7, must be 255/],
   [1, "homingOffset", 1100, "refuse", /left_waist \(servo 1\): Homing_Offset is 1100, .* ±1024/],
+  [3, "homingOffset", -12, "warn", /servo 3\): Homing_Offset is -12, .* update firmware 45 with/],
   [2, "minPositionLimit", 700, "refuse", /servo 2\): Min_Position_Limit is 700, must be 841; set/],
   [7, "maxPositionLimit", 4095, "refuse", /servo 7\): Max_Position_Limit is 4095, must be 3504/],
   [1, "velocityLimit", 128, "warn", /servo 1\): Velocity_Limit is 128, must be 131; preparing/],

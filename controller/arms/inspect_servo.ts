@@ -108,6 +108,14 @@ export function inspectServo(layout: ServoLayout, values: ServoValues, label: st
       `Homing_Offset is ${values.homingOffset}, the servo heeds ±${MAX_HOMING_OFFSET}; ` +
         `run \`deno task robot calibrate\``,
     );
+  } else if (values.homingOffset !== 0) {
+    // Reported for extended position mode and an older firmware: ROBOTIS-GIT/DynamixelSDK, issue 584.
+    add(
+      "warn",
+      `Homing_Offset is ${values.homingOffset}, must be 0 to rule out that an old firmware moves the ` +
+        `servo when its Bus_Watchdog expires; update firmware ${values.firmwareVersion} with ` +
+        `${WIZARD}, then stop a controller by \`kill -9\` while somebody holds the arm`,
+    );
   }
   if ((values.shutdown & NEEDED_SHUTDOWN) !== NEEDED_SHUTDOWN) {
     add(

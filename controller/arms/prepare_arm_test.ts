@@ -2,10 +2,12 @@ import assert from "node:assert/strict";
 import { BusError } from "../dynamixel/bus.ts";
 import { DEFAULT_LIMITS } from "../safety/default_limits.ts";
 import { checkArm } from "./arm_check.ts";
+import { homePose, planPose, sleepPose } from "./poses.ts";
 import { prepareArm, profileVelocity } from "./prepare_arm.ts";
 import { GOAL_SERVOS, layoutOf } from "./servo_layout.ts";
 import { armWith, EmulatedArm } from "./testing.ts";
 import { disableTorque, enableTorque } from "./torque.ts";
+import { commandToTicks, ticksToCommand } from "./units.ts";
 import { armWatchdog, disarmWatchdog } from "./watchdog.ts";
 
 const linux = { ignore: Deno.build.os !== "linux" };
@@ -192,4 +194,37 @@ Deno.test({
   );
   const torque = await Promise.all(IDS.map((id) => arm.get(id, "torqueEnable")));
   assert.deepEqual(torque, [0, 1, 0, 0, 0, 1, 0, 0, 0]);
+});
+
+Deno.test({
+  ...linux,
+  name: "an arm goes from its rest to home, checked, prepared and by our numbers",
+}, async () => {
+  await using arm = await EmulatedArm.start();
+  assert.equal((await checkArm(arm.servos, "right")).isFit, true);
+  await prepareArm(arm.servos, LIMITS);
+  await enableTorque(arm.servos);
+  const ticks = new Float64Array(GOAL_SERVOS.length), commands = Float64Array.from(homePose());
+  const measure = async () => {
+    for (const [i, { id }] of GOAL_SERVOS.entries()) {
+      ticks[i] = await arm.servos.read(id, "presentPosition");
+    }
+    ticksToCommand(ticks, "right", commands);
+  };
+  await measure();
+  sleepPose().slice(7).forEach((rest, i) => assert.ok(Math.abs(commands[7 + i] - rest) < 1e-3));
+
+  const { targets, steps, isComplete, isClear } = planPose(commands, homePose());
+  assert.ok(isComplete && isClear);
+  for (let step = 9; step < steps + 9; step += 10) {
+    const at = Math.min(step, steps - 1) * 14;
+    commandToTicks(targets.subarray(at, at + 14), "right", ticks);
+    for (const [i, { id }] of GOAL_SERVOS.entries()) {
+      await arm.servos.write(id, "goalPosition", ticks[i]);
+    }
+    await arm.advance(200);
+  }
+  await measure();
+  homePose().slice(7).forEach((home, i) => assert.ok(Math.abs(commands[7 + i] - home) < 1e-3));
+  assert.deepEqual((await checkArm(arm.servos, "right")).problems, [], "the shadows went along");
 });
