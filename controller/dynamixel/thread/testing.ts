@@ -15,6 +15,8 @@ import type { BusEvent, BusRateHz } from "./messages.ts";
 
 /** Line rate of ALOHA's servos. */
 const BAUD_RATE = 1_000_000;
+/** What calls allow for: the test machine may be busy. Cycles have an allowance of their own. */
+const LATENCY_MS = 60;
 /** Longest wait for something to become true; a busy machine may be slow. */
 const DEADLINE_MS = 20_000;
 /** How often it is looked for. */
@@ -56,7 +58,13 @@ export async function startArm(
   const thread = opening.use(
     await BusThread.open({
       name: "left arm",
-      openBus: { port: host.ports[0], baudRate: BAUD_RATE, driver: "builtin", ...settings },
+      openBus: {
+        port: host.ports[0],
+        baudRate: BAUD_RATE,
+        driver: "builtin",
+        latencyMs: LATENCY_MS,
+        ...settings,
+      },
       rateHz,
       epochMs: sharedNowMs(),
       latch: latch.memory,
