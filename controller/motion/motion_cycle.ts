@@ -191,7 +191,7 @@ export class MotionCycle {
     situation.isStopped = this.#latch.mode !== null;
     situation.aliveMs = hasOrder ? order[ORDER.aliveMs] : -Infinity;
     situation.isHoldOrdered = order[ORDER.mode] !== ORDER_MODES.follow;
-    situation.isRestartOrdered = hasOrder && order[ORDER.restarts] !== this.#restarts;
+    situation.isRestartOrdered = hasOrder && order[ORDER.restarts] > this.#restarts;
     if (situation.isRestartOrdered) this.#restart(situation);
     situation.hasTarget = this.#follower.hasTarget(this.#step);
     const reason = this.#decision.decide(situation, this.#command);

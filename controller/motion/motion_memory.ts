@@ -40,7 +40,10 @@ export const ORDER_MODES = { hold: 0, follow: 1 } as const;
 export const ORDER = {
   /** One of {@link ORDER_MODES}. */
   mode: 0,
-  /** Grows by 1 to make the motion thread begin anew, at rest, from the poses that the servos report. */
+  /**
+   * Above the status' `restarts` to make the motion thread begin anew, at rest, from the poses that the
+   * servos report; not above it to withdraw that.
+   */
   restarts: 1,
   /** When the main thread last showed that it is alive, in ms of `sharedNowMs`. */
   aliveMs: 2,
@@ -85,7 +88,7 @@ export const MOTION_STATUS = {
   stepsLeft: 3,
   /** Index in {@link HOLD_REASONS}. */
   hold: 4,
-  /** Restarts done; equals the order's `restarts` when nothing is outstanding. */
+  /** Restarts done: the order's `restarts` when the last one was done. */
   restarts: 5,
   /**
    * Index of the number to blame for "over-current" or "off track" (0–13), or of the arm for "arm silent"

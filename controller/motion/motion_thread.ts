@@ -174,16 +174,23 @@ export class MotionThread {
    * Begin anew, at rest, from the poses that the servos report. What had gone wrong and all plans are
    * forgotten. Arms that move come to rest first.
    *
-   * @throws {Error} It could not be done within 2 s; the sentence says why.
+   * @throws {Error} It could not be done within 2 s; the sentence says why, and the order is withdrawn.
    */
   async restart(): Promise<void> {
-    const wanted = ++this.#orderValues[ORDER.restarts];
+    const order = this.#orderValues;
+    const wanted = Math.max(order[ORDER.restarts], this.status().restarts) + 1;
+    order[ORDER.restarts] = wanted;
     this.alive();
     const isDone = await until(
-      () => this.#failure !== null || this.status().restarts === wanted,
+      () => this.#failure !== null || this.status().restarts >= wanted,
       RESTART_DEADLINE_MS,
     );
     if (isDone && this.#failure === null) return;
+    // What nobody waits for any more must not happen later by itself.
+    if (order[ORDER.restarts] === wanted) {
+      order[ORDER.restarts] = wanted - 1;
+      this.alive();
+    }
     const why = this.#failure ??
       (this.#latch.mode === null ? describeHold(this.status()) : "an emergency stop is in force");
     throw new Error(`Cannot begin to move within ${RESTART_DEADLINE_MS / 1000} s: ${why}`);

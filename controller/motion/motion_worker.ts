@@ -9,6 +9,7 @@
 import { sharedNowMs } from "../threads/clock.ts";
 import { MotionCycle } from "./motion_cycle.ts";
 import type { MotionReply, MotionRequest } from "./motion_messages.ts";
+import { warmUp } from "./warm_up.ts";
 
 /** The part of a dedicated worker's global scope that this module uses. */
 interface WorkerScope {
@@ -19,6 +20,7 @@ interface WorkerScope {
 const scope = self as unknown as WorkerScope;
 
 function runUntilEnd({ setup, end }: MotionRequest): void {
+  warmUp(setup);
   const word = new Int32Array(end);
   const cycle = new MotionCycle(setup, sharedNowMs());
   while (Atomics.load(word, 0) === 0) {
