@@ -290,3 +290,26 @@ for (const valueInput of ["observation", "chunk"] as const) {
     assert.equal(countTensors(), start);
   });
 }
+
+Deno.test("sampleActions() lets timers fire in the middle of its work, and changes nothing by it", async () => {
+  await useDevice("wasm");
+  using policy = makePolicy({ maxTokenLen: 52 });
+  const observations = makeObservations(3, 48);
+  const sample = () =>
+    policy.sampleActions(observations, { temperature: 1, random: randomSource(4) });
+  const expected = await sample();
+  const before = countTensors();
+  let fired = 0;
+  const timer = setInterval(() => {
+    fired++;
+    // Somebody else's tensors come and go meanwhile.
+    tf.tidy(() => void tf.add(tf.tensor1d([1, 2]), 1));
+  }, 0);
+  const start = performance.now();
+  const chunks = await sample();
+  const tookMs = performance.now() - start;
+  clearInterval(timer);
+  assert.ok(fired > 0, `no timer fired in the ${tookMs} ms of a batch`);
+  assert.deepEqual(chunks, expected);
+  assert.equal(countTensors(), before);
+});

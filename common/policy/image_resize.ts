@@ -154,8 +154,11 @@ function blendRows(data: Uint8Array | Float32Array, row: number, { rows, blended
   // additions, and so every bit, is that of one row after another.
   for (; k + 2 < end; k += 3, at += 3 * stride) {
     const w0 = weights[k], w1 = weights[k + 1], w2 = weights[k + 2];
-    for (let i = 0, j = at; i < stride; i++, j++) {
-      blended[i] = blended[i] + w0 * data[j] + w1 * data[j + stride] + w2 * data[j + 2 * stride];
+    const row0 = data.subarray(at, at + stride);
+    const row1 = data.subarray(at + stride, at + 2 * stride);
+    const row2 = data.subarray(at + 2 * stride, at + 3 * stride);
+    for (let i = 0; i < stride; i++) {
+      blended[i] = blended[i] + w0 * row0[i] + w1 * row1[i] + w2 * row2[i];
     }
   }
   for (; k < end; k++, at += stride) {

@@ -7,6 +7,7 @@
 
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor, Tensor1D, Tensor2D, Tensor3D, Tensor4D } from "./tensors.ts";
+import { EventLoopPacer } from "../turn_event_loop.ts";
 import { CAMERA_NAMES, type RgbImage } from "../types.ts";
 import { embedTokens, fastLogits, runGemma } from "./gemma.ts";
 import { KvCache } from "./kv_cache.ts";
@@ -101,18 +102,22 @@ function languageId(net: Network, fastId: number): number {
   return net.variant.gemma.vocab - 1 - net.variant.fastSkipTokens - fastId;
 }
 
-/** Embed everything, `[B, T, D]`, with rotations and mask. */
+/**
+ * Embed everything, `[B, T, D]`, with rotations and mask.
+ * @param seen `[B, I, D]`: the image tokens, where they are at hand already.
+ */
 function embedSequence(
   net: Network,
   input: NetworkInput,
   layout: SequenceLayout,
   fed: readonly ArrayLike<number>[],
   convention: PositionConvention = net.variant.decodePositions,
+  seen: Tensor3D = imageTokens(net, input),
 ) {
   const { gemma } = net.variant;
   const { batch, length, imageTokens: I } = layout;
   const text = tf.tensor2d(textIds(layout, input.ids, fed), [batch, length - I], "int32");
-  const x = tf.concat([imageTokens(net, input), embedTokens(net.backbone, gemma, text)], 1);
+  const x = tf.concat([seen, embedTokens(net.backbone, gemma, text)], 1);
   const mask = prefixLmMask(layout);
   return {
     x: x as Tensor3D,
@@ -257,12 +262,13 @@ export async function startDecoding(
   const positions = positionIds(full, decodePositions);
   const batch = layout.batch;
 
-  let cache: KvCache | undefined;
-  const { first, values } = tf.tidy(() => {
+  const pacer = new EventLoopPacer();
+  const seen = tf.tidy(() => imageTokens(net, input));
+  const prefill = () => {
     const keys: Tensor3D[] = [];
     const valuesOfLayers: Tensor3D[] = [];
     const hidden = runGemma(net.backbone, gemma, {
-      ...embedSequence(net, input, layout, []),
+      ...embedSequence(net, input, layout, [], decodePositions, seen),
       readFrom: firstPredicting(layout),
       remember: (layer, k, v) => {
         keys[layer] = k;
@@ -273,10 +279,19 @@ export async function startDecoding(
     const value = net.valueInput === "observation"
       ? criticOf(net, hidden, [])
       : tf.zeros([batch]) as Tensor1D;
-    cache = new KvCache(keys, valuesOfLayers, capacity);
+    memory = new KvCache(keys, valuesOfLayers, capacity);
     return { first: hidden, values: value };
-  });
-  const memory = cache!;
+  };
+  let memory!: KvCache;
+  let prefilled: ReturnType<typeof prefill>;
+  try {
+    await pacer.turnIfDue();
+    prefilled = tf.tidy(prefill);
+  } finally {
+    seen.dispose();
+  }
+  const { first, values } = prefilled;
+  await pacer.turnIfDue();
 
   const predicting: Tensor3D[] = [first];
   let logits = new Float32Array(0);
@@ -297,6 +312,7 @@ export async function startDecoding(
     },
     values: observationValues,
     async feed(tokens) {
+      await pacer.turnIfDue();
       const at = memory.length;
       const hidden = tf.tidy(() => {
         const ids = Int32Array.from(tokens, (t) => languageId(net, t));
