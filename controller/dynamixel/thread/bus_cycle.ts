@@ -98,13 +98,11 @@ export class BusCycle {
   run(bus: DynamixelBus, mode: BusMode): StopMode | null {
     const { guard, counters } = this.#options;
     const beganMs = sharedNowMs();
-    const retriesBefore = bus.retryCount;
     const stop = guard.enforce(bus);
     if (mode === "drive" && stop !== "torque-off") this.#writeGoals(bus, stop);
     const readings = this.#readServos(bus);
     this.#publish(readings);
     counters.add("cycles");
-    counters.add("retries", bus.retryCount - retriesBefore);
     const exchangeMs = sharedNowMs() - beganMs;
     if (exchangeMs > counters.get("longestExchangeMs")) {
       counters.set("longestExchangeMs", exchangeMs);

@@ -24,6 +24,8 @@ import { StopGuard } from "./stop_guard.ts";
 const IDLE_TURN_MS = 5;
 /** The same right after a call: whoever awaited it often makes another. */
 const BUSY_TURN_MS = 0.5;
+/** Calls between two looks at messages while no cycles run. */
+const CALLS_A_TURN = 8;
 /** Pauses before the port is opened again, in ms. */
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 1_000;
@@ -44,6 +46,7 @@ export class BusLoop implements Disposable {
   #bus: DynamixelBus | undefined;
   #mode: BusMode = "idle";
   #missedBefore = 0;
+  #retriesBefore = 0;
   #lostSentence = "";
   #pauseMs = FIRST_PAUSE_MS;
   #reopenMs = 0;
@@ -143,6 +146,7 @@ export class BusLoop implements Disposable {
   /** All counters back to 0. */
   resetCounters(): void {
     this.#missedBefore = this.#schedule.missed;
+    this.#retriesBefore = this.#bus?.retryCount ?? 0;
     this.#counters.reset();
   }
 
@@ -177,8 +181,8 @@ export class BusLoop implements Disposable {
 
   #idle(bus: DynamixelBus): void {
     this.#obeyStop(bus);
-    const hasServed = this.#calls.serve(sharedNowMs() + IDLE_TURN_MS) > 0;
-    this.#counters.publish();
+    const hasServed = this.#calls.serve(Infinity, CALLS_A_TURN) > 0;
+    this.#publish();
     this.#guard.sleepUntil(sharedNowMs() + (hasServed ? BUSY_TURN_MS : IDLE_TURN_MS));
     this.#obeyStop(bus);
   }
@@ -195,8 +199,11 @@ export class BusLoop implements Disposable {
   }
 
   #perform({ call, request }: WaitingCall): boolean {
+    const bus = this.#bus!; // calls are served while there is a bus only
     try {
-      const value = performCall(this.#bus!, request, this.#guard.look());
+      // Calls may follow each other for long: the emergency stop does not wait for them to end.
+      this.#obeyStop(bus);
+      const value = performCall(bus, request, this.#guard.seen);
       this.#post({ kind: "done", call, value });
       return true;
     } catch (error) {
@@ -239,6 +246,7 @@ export class BusLoop implements Disposable {
       this.#reopenMs = sharedNowMs() + this.#pauseMs;
       return;
     }
+    this.#retriesBefore = 0;
     this.#counters.add("reconnects");
     this.#publish();
     const sentence = `${this.#openOptions.port} is open again; its servos have to be checked`;
@@ -246,6 +254,9 @@ export class BusLoop implements Disposable {
   }
 
   #publish(): void {
+    const retries = this.#bus?.retryCount ?? this.#retriesBefore;
+    this.#counters.add("retries", retries - this.#retriesBefore);
+    this.#retriesBefore = retries;
     this.#counters.set("missed", this.#schedule.missed - this.#missedBefore);
     this.#counters.publish();
   }

@@ -91,9 +91,9 @@ export const COUNTERS = {
   missed: 1,
   /** Cycles whose servos did not all answer, after retries. */
   incomplete: 2,
-  /** Answers that were asked for again. */
+  /** Answers that were asked for again, by cycles, health and calls. */
   retries: 3,
-  /** Cycles in which no setpoint newer than the last cycle's was there. */
+  /** Cycles that wrote the goals of the cycle before, since no newer setpoint was there or allowed. */
   repeated: 4,
   /** Cycles that wrote another Goal_Position than the cycle before. */
   moved: 5,

@@ -57,7 +57,11 @@ export interface BusThreadOptions {
   readonly startWorker?: () => Worker;
 }
 
-/** A bus that runs in a thread of its own, idle at first. Owner of the thread and its port. */
+/**
+ * A bus that runs in a thread of its own, idle at first. Owner of the thread and its port.
+ *
+ * An idle bus is touched by calls only, so that it is they who find out that its port is gone.
+ */
 export class BusThread implements ServoAccess, AsyncDisposable {
   /** Name of the bus for people. */
   readonly name: string;

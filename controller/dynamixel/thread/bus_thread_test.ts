@@ -3,6 +3,7 @@ import { StopLatch } from "../../safety/stop_latch.ts";
 import { sharedNowMs } from "../../threads/clock.ts";
 import { BusError, type BusFault } from "../bus.ts";
 import { NO_FAULTS } from "../emulator/faults.ts";
+import { DXL_LIBRARY_VARIABLE, findDxlLibrary, isFile } from "../sdk/find_library.ts";
 import { GOAL_IDS, SERVO_IDS } from "./bus_memory.ts";
 import { jitterPercentile } from "./bus_readings.ts";
 import { BusThread } from "./bus_thread.ts";
@@ -66,6 +67,30 @@ test("carries setpoints to the servos and states back", async () => {
   assert.ok(counters.lastMovedMs > 0 && counters.cycles > 0);
   await thread.resetCounters();
   assert.equal(thread.counters().moved, 0);
+});
+
+const { os, arch } = Deno.build;
+const variable = Deno.env.get(DXL_LIBRARY_VARIABLE);
+const finding = findDxlLibrary({ variable, os, arch, isFile });
+const library = finding.path;
+
+Deno.test({
+  name: `BusThread drives with ROBOTIS' library${
+    finding.path === undefined ? `: ${finding.sentence}` : ""
+  }`,
+  ignore: library === undefined,
+}, async () => {
+  await using arm = await startArm(50, {}, { driver: "sdk", library });
+  const { thread, host } = arm;
+  const setpoints = await drive(arm);
+  await host.command(0, { kind: "hardwareError", id: 6, bits: 0x01 });
+  await until(() => thread.readHealth()?.servos[5].hardwareError === 1, "the alert is read");
+  arm.latch.set("hold");
+  setpoints.write(NEXT);
+  await cyclesOf(thread, 3);
+  assert.deepEqual(await goalsOf(arm), all(START));
+  await host.command(0, { kind: "unplug" });
+  await until(() => arm.events.some(({ kind }) => kind === "lost"), "the bus is lost");
 });
 
 test("writes nothing before the first setpoint, nor one that is stale", async () => {

@@ -67,14 +67,15 @@ export class CallQueue {
    * that costs a cycle, which is counted.
    *
    * @param untilMs The deadline, in ms of the clock; infinite when there is none.
+   * @param most Calls to carry out at most.
    * @returns Calls that were carried out.
    * @throws Whatever `perform` throws; that call is no longer in the queue.
    */
-  serve(untilMs: number): number {
+  serve(untilMs: number, most: number = Infinity): number {
     const { now, perform } = this.#options;
     for (let served = 0;; served++) {
       const [first] = this.#waiting;
-      if (first === undefined) return served;
+      if (first === undefined || served >= most) return served;
       const startMs = now();
       const fits = startMs + this.#expectedMs <= untilMs;
       if (!fits && startMs - first.sinceMs < LONGEST_WAIT_MS) return served;

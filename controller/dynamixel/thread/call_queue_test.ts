@@ -25,6 +25,8 @@ Deno.test("CallQueue carries out what fits before the deadline, in the order of 
   for (const call of [1, 2, 3, 4]) push(call);
   assert.equal(queue.serve(3.5), 3);
   assert.deepEqual([performed, queue.size, clock.nowMs], [[1, 2, 3], 1, 3]);
+  push(5);
+  assert.equal(queue.serve(Infinity, 1), 1);
   assert.equal(queue.serve(Infinity), 1);
   assert.equal(queue.serve(Infinity), 0);
 });

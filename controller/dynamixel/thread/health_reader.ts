@@ -121,7 +121,8 @@ export class HealthReader {
       const fits = lineMs + MIN_LATENCY_MS <= spareMs;
       const isOverdue = nowMs - piece.readAtMs > OVERDUE_MS;
       if (!fits && !isOverdue) return;
-      const latencyMs = Math.min(MAX_LATENCY_MS, Math.max(MIN_LATENCY_MS, spareMs - lineMs));
+      // What costs a cycle anyway shall at least find its answer.
+      const latencyMs = fits ? Math.min(MAX_LATENCY_MS, spareMs - lineMs) : MAX_LATENCY_MS;
       piece.readAtMs = nowMs;
       const limits = { latencyMs, budgetMs: Math.max(1, spareMs) };
       const readings = readPiece(bus, piece, ids, limits);
