@@ -14,6 +14,7 @@ import { type ControlItemName, CURRENT_UNIT_MA } from "../dynamixel/control_tabl
 import type { ServoAccess } from "../dynamixel/thread/servo_access.ts";
 import { type Finding, inspectServo, inspectShadow } from "./inspect_servo.ts";
 import { servoLabel } from "./servo_faults.ts";
+import { isSilence } from "./servo_silence.ts";
 import { SERVO_LAYOUT, type ServoLayout } from "./servo_layout.ts";
 import { ticksToRad } from "./units.ts";
 
@@ -92,10 +93,15 @@ export async function checkArm(servos: ServoAccess, arm: ArmName): Promise<ArmCh
     const label = servoLabel(arm, id);
     const values = await readServo(servos, id);
     if (values instanceof BusError) {
-      const sentence =
-        `${label} does not answer on ${servos.port}: check its cable and its power, ` +
-        `and that its ID is ${id} at 1 Mbit/s (${values.message})`;
-      problems.push({ servoId: id, severity: "refuse", sentence });
+      const sentence = values.fault === "refused"
+        ? `${label} refuses to be read on ${servos.port}: update its firmware with DYNAMIXEL Wizard`
+        : `${label} does not answer on ${servos.port}: check its cable and its power, and that its ` +
+          `ID is ${id} at 1 Mbit/s`;
+      problems.push({
+        servoId: id,
+        severity: "refuse",
+        sentence: `${sentence} (${values.message})`,
+      });
       rows.push({ layout, values: null });
       continue;
     }
@@ -120,9 +126,7 @@ async function readServo(servos: ServoAccess, id: number): Promise<ServoValues |
     for (const item of CHECKED_ITEMS) values[item] = await servos.read(id, item);
     return values as ServoValues;
   } catch (error) {
-    const isSilent = error instanceof BusError && error.fault !== "device" &&
-      error.fault !== "busy";
-    if (isSilent) return error;
+    if (isSilence(error) || (error instanceof BusError && error.fault === "refused")) return error;
     throw error;
   }
 }

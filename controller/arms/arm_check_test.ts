@@ -164,3 +164,26 @@ Deno.test(
     );
   },
 );
+
+Deno.test(
+  { ...linux, name: "checkArm() says of a servo that refuses to be read what to do" },
+  async () => {
+    await using arm = await EmulatedArm.start();
+    const { servos } = arm;
+    const check = await checkArm({
+      port: servos.port,
+      ping: (id) => servos.ping(id),
+      read: (id, item) =>
+        id === 7 && item === "busWatchdog"
+          ? Promise.reject(new BusError("access error", "refused"))
+          : servos.read(id, item),
+      write: (id, item, value) => servos.write(id, item, value),
+      reboot: (id) => servos.reboot(id),
+    }, "left");
+    assert.deepEqual(check.problems.map(({ servoId }) => servoId), [7]);
+    assert.match(
+      check.problems[0].sentence,
+      /^left_wrist_angle \(servo 7\) refuses to be read .*firmware .* \(access error\)$/,
+    );
+  },
+);

@@ -8,7 +8,6 @@
  */
 
 import type { ArmName } from "../../common/robot/aloha.ts";
-import { BusError } from "../dynamixel/bus.ts";
 import { HARDWARE_ERROR } from "../dynamixel/protocol/status_error.ts";
 import type { ServoAccess } from "../dynamixel/thread/servo_access.ts";
 import type { ArmLimits } from "../safety/limits.ts";
@@ -16,6 +15,7 @@ import { HOT_C, WARM_C } from "./inspect_servo.ts";
 import { prepareServos } from "./prepare_arm.ts";
 import { faultSentence, servoLabel } from "./servo_faults.ts";
 import { GRIPPER_ID, SERVO_LAYOUT } from "./servo_layout.ts";
+import { unlessSilent } from "./servo_silence.ts";
 import { enableTorque } from "./torque.ts";
 import { armWatchdog } from "./watchdog.ts";
 
@@ -145,17 +145,5 @@ async function restart(
       }
       if (led !== undefined) await unlessSilent(servos.reboot(id));
     }
-  }
-}
-
-/** What a call gives, or undefined when the servo does not answer; a port that is gone still throws. */
-async function unlessSilent<T>(call: Promise<T>): Promise<T | undefined> {
-  try {
-    return await call;
-  } catch (error) {
-    const isSilent = error instanceof BusError && error.fault !== "device" &&
-      error.fault !== "busy";
-    if (isSilent) return undefined;
-    throw error;
   }
 }

@@ -115,3 +115,31 @@ Deno.test(
     assert.deepEqual(servos.writes.filter((write) => write.endsWith("reboot")), ["9 reboot"]);
   },
 );
+
+Deno.test({
+  ...linux,
+  name: "recoverServos() passes on that a servo refuses, and that a bus is gone",
+}, async () => {
+  await using arm = await EmulatedArm.start();
+  const { servos } = arm;
+  const refusing: ServoAccess = {
+    port: servos.port,
+    ping: (id) => servos.ping(id),
+    read: (id, item) => servos.read(id, item),
+    write: (id, item, value) => servos.write(id, item, value),
+    reboot: (id) => Promise.reject(new BusError(`Servo ${id} refuses`, "refused")),
+  };
+  await arm.command({ kind: "hardwareError", id: 6, bits: 0x20 });
+  const options = { sleep: arm.sleep };
+  await assert.rejects(
+    recoverServos(refusing, "left", [6], LIMITS, options),
+    (error) => error instanceof BusError && error.fault === "refused",
+  );
+  const unplugging = async () => {
+    await arm.command({ kind: "unplug" });
+  };
+  await assert.rejects(
+    recoverServos(servos, "left", [6], LIMITS, { sleep: unplugging }),
+    (error) => error instanceof BusError && error.fault === "device",
+  );
+});

@@ -4,19 +4,15 @@
  * @module
  */
 
-import { BusError, type DynamixelBus, type PingReply } from "../dynamixel/bus.ts";
-import {
-  CONTROL_TABLE,
-  type ControlItemName,
-  decodeItem,
-  encodeItem,
-} from "../dynamixel/control_table.ts";
+import type { DynamixelBus, PingReply } from "../dynamixel/bus.ts";
+import type { ControlItemName } from "../dynamixel/control_table.ts";
 import { EmulatorHost } from "../dynamixel/emulator/emulator_host.ts";
 import type { EmulatorCommand } from "../dynamixel/emulator/emulator_messages.ts";
 import type { ServoOptions } from "../dynamixel/emulator/servo.ts";
 import { viperXServos } from "../dynamixel/emulator/viperx_arm.ts";
 import { openBus } from "../dynamixel/open_bus.ts";
-import { describeStatusError } from "../dynamixel/protocol/status_error.ts";
+import type { CallValue, ServoCall } from "../dynamixel/thread/messages.ts";
+import { performCall } from "../dynamixel/thread/servo_calls.ts";
 import type { ServoAccess } from "../dynamixel/thread/servo_access.ts";
 
 /** Single servos of a bus in the same thread. */
@@ -36,40 +32,30 @@ export class BusAccess implements ServoAccess {
   }
 
   /** Ask a servo who it is. */
-  ping(id: number): Promise<PingReply> {
-    return Promise.try(() => this.#bus.ping(id));
+  async ping(id: number): Promise<PingReply> {
+    return await this.#perform({ kind: "ping", id }) as PingReply;
   }
 
   /** Value of an item. */
-  read(id: number, item: ControlItemName): Promise<number> {
-    return Promise.try(() => {
-      const { address, bytes } = CONTROL_TABLE[item];
-      const { error, data } = this.#bus.read(id, address, bytes);
-      this.#refuse(id, error);
-      return decodeItem(CONTROL_TABLE[item], data);
-    });
+  async read(id: number, item: ControlItemName): Promise<number> {
+    return await this.#perform({ kind: "read", id, item }) as number;
   }
 
   /** Write an item. */
-  write(id: number, item: ControlItemName, value: number): Promise<void> {
-    return Promise.try(() => {
-      this.writes.push(`${id} ${item} ${value}`);
-      const { address } = CONTROL_TABLE[item];
-      this.#refuse(id, this.#bus.write(id, address, encodeItem(CONTROL_TABLE[item], value)).error);
-    });
+  async write(id: number, item: ControlItemName, value: number): Promise<void> {
+    this.writes.push(`${id} ${item} ${value}`);
+    await this.#perform({ kind: "write", id, item, value });
   }
 
   /** Restart a servo. */
-  reboot(id: number): Promise<void> {
-    return Promise.try(() => {
-      this.writes.push(`${id} reboot`);
-      this.#refuse(id, this.#bus.reboot(id).error);
-    });
+  async reboot(id: number): Promise<void> {
+    this.writes.push(`${id} reboot`);
+    await this.#perform({ kind: "reboot", id });
   }
 
-  #refuse(id: number, error: number): void {
-    if ((error & 0x7f) === 0) return;
-    throw new BusError(`Servo ${id} refuses: ${describeStatusError(error)}`, "corrupt");
+  /** As the bus's thread does it, without the thread. */
+  #perform(call: ServoCall): Promise<CallValue> {
+    return Promise.try(() => performCall(this.#bus, call, null));
   }
 }
 
