@@ -146,9 +146,16 @@ threadTest(
       ),
     ]);
     assert.equal(setting.arms.setpoints, setpoints);
+    // What was refused is not done later by itself.
     setting.latch.clear();
-    await thread.restart();
-    assert.equal(thread.status().hold, "no plan");
+    deaf.arms.isHeard[1] = true;
+    for (const each of [thread, waiting]) {
+      const { cycles } = each.status();
+      await setting.until(() => each.status().cycles > cycles + 3);
+      assert.equal(each.status().hold, "not started");
+      await each.restart();
+      assert.equal(each.status().hold, "no plan");
+    }
   },
 );
 
