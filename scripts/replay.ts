@@ -11,9 +11,10 @@ import { TASK_NAMES, type TaskName } from "../controller/sim/task_names.ts";
 import { jerkReport } from "../controller/step_log/jerk.ts";
 import { readStepLog, type StepLog } from "../controller/step_log/reader.ts";
 import { replayOnSimulation, type SimulationReplay } from "../controller/step_log/replay.ts";
+import { replayPlan } from "../controller/step_log/replay_plan.ts";
 import { summarize } from "../controller/step_log/summary.ts";
 import { HELP, parseReplaySettings, type ReplaySettings } from "./replay/settings.ts";
-import { jerkText, simulationText, summaryText } from "./replay/tables.ts";
+import { jerkText, planText, simulationText, summaryText } from "./replay/tables.ts";
 
 async function main(signal: AbortSignal): Promise<void> {
   const settings = parseReplaySettings(Deno.args);
@@ -21,14 +22,18 @@ async function main(signal: AbortSignal): Promise<void> {
   const log = await readStepLog(settings.path);
   const summary = settings.summary ? summarize(log) : undefined;
   const jerk = settings.jerk ? jerkReport(log) : undefined;
-  const isPlayed = settings.frames !== null || (!settings.summary && !settings.jerk);
+  const plan = settings.check ? replayPlan(log, { speed: settings.speed }) : undefined;
+  const isAsked = settings.summary || settings.jerk || settings.check;
+  const isPlayed = settings.frames !== null || !isAsked;
   const simulation = isPlayed ? await play(log, settings, signal) : undefined;
   if (settings.json) {
-    return console.log(JSON.stringify({ header: log.header, summary, jerk, simulation }));
+    const motion = plan && { ...plan, start: Array.from(plan.start), targets: undefined };
+    return console.log(JSON.stringify({ header: log.header, summary, jerk, motion, simulation }));
   }
   const parts = [
     summary && summaryText(log.header, summary),
     jerk && jerkText(jerk),
+    plan && planText(plan, settings.speed),
     simulation && simulationText(simulation),
     simulation && settings.frames !== null && `${simulation.frames} pictures in ${settings.frames}`,
   ];

@@ -33,13 +33,17 @@ Deno.test("replay.ts prints tables, or JSON, and writes pictures", async () => {
     const log = join(folder, "log"), frames = join(folder, "frames");
     await writeLog(log);
     const [tables, json] = await Promise.all([
-      run(log, "--summary", "--jerk"),
+      run(log, "--summary", "--jerk", "--check", "--speed", "0.5"),
       run(log, "--json", "--jerk", "--frames", frames, "--every", "30", "--size", "24"),
     ]);
     assert.equal(tables.code, 0, tables.stderr);
     assert.match(tables.stdout, /^cycles +40 at 50\.00 Hz of 50 Hz$/m);
     assert.match(tables.stdout, /^ +0\.000 s {2}chunk {3}chunk began$/m);
     assert.match(tables.stdout, /^1 chunks followed another one, 0 of them late$/m);
+    assert.match(
+      tables.stdout,
+      /^arms may make this motion: 1\.56 s at 0\.5 of the recorded speed,/m,
+    );
     assert.doesNotMatch(tables.stdout, /simulated/);
     assert.equal(json.code, 0, json.stderr);
     const { jerk, simulation, header } = JSON.parse(json.stdout);
@@ -69,6 +73,7 @@ Deno.test("parseReplaySettings() reads flags and says what is wrong with one", (
     [["a", "b"], /one step log is expected, 2 were given/],
     [["a", "--every", "0"], /--every is "0", expected an integer in 1–100000/],
     [["a", "--size", "x"], /--size is "x", expected an integer in 1–4096/],
+    [["a", "--speed", "2"], /--speed is "2", expected a number in 0\.05–1/],
     [["a", "--task", "juggle"], /Unknown task "juggle"/],
     [["a", "--wat"], /--wat/],
   ];

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { ALOHA_DIM } from "../../common/robot/aloha.ts";
 import { HOLD_REASONS, MAX_PLAN_STEPS, MOTION_RECORD } from "../motion/motion_memory.ts";
@@ -285,6 +286,26 @@ Deno.test("StepLogWriter keeps at most 16 MiB for a disk that hangs", async () =
   gate.resolve();
   await writer.flush();
   assert.equal(bytesWritten, encodeHeader(TEST_HEADER).length + writer.cycles * CYCLE.bytes);
+});
+
+Deno.test("a log whose writer is killed holds all that it had flushed, and is read", async () => {
+  await inFolder(async (folder) => {
+    const path = join(folder, "log");
+    const script = fileURLToPath(new URL("./killable_writer.ts", import.meta.url));
+    const child = new Deno.Command(Deno.execPath(), {
+      args: ["run", "--no-check", "--allow-read", "--allow-write", script, path],
+      stdout: "piped",
+    }).spawn();
+    const reader = child.stdout.getReader();
+    const { value } = await reader.read();
+    child.kill("SIGKILL");
+    await child.status;
+    await reader.cancel();
+    const flushed = Number.parseInt(new TextDecoder().decode(value));
+    const log = await readStepLog(path);
+    assert.ok(flushed > 0 && log.cycles >= flushed, `${log.cycles} cycles of ${flushed}`);
+    for (let i = 0; i < log.cycles; i++) assert.equal(log.read(i)[MOTION_RECORD.step], i);
+  });
 });
 
 Deno.test("a time that goes back or jumps is caught up with, and never stops the writer", async () => {

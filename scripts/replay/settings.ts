@@ -6,6 +6,7 @@
 
 import { parseArgs } from "node:util";
 import { UsageError } from "../../common/cli/flags.ts";
+import { REPLAY_SPEED } from "../../controller/step_log/replay_plan.ts";
 import { parseTaskName, TASK_NAMES, type TaskName } from "../../controller/sim/task_names.ts";
 
 /** The text of `--help`. */
@@ -16,6 +17,8 @@ Usage: deno task replay LOG [flags]
 
   --summary      print what the log tells: times, holds, clamps, tracking errors, events
   --jerk         print how smooth the commands are, at the boundaries of chunks and elsewhere
+  --check        check that arms may make the log's motion, and print how long it takes; nothing moves
+  --speed N      share of the recorded speed for --check, 0.05–1 (default 0.25)
   --frames DIR   also write pictures of the three cameras into DIR, as PNG
   --every N      cycles from one picture to the next, 1–100000 (default 10)
   --size N       width and height of a picture, 1–4096 pixels (default 224)
@@ -23,7 +26,7 @@ Usage: deno task replay LOG [flags]
   --json         print one JSON object instead of tables
   --help         show this text
 
-Without --summary and --jerk the log is played on the simulation.
+Without --summary, --jerk and --check the log is played on the simulation.
 `;
 
 /** What a command line asks for. */
@@ -34,6 +37,10 @@ export interface ReplaySettings {
   readonly summary: boolean;
   /** Print the jerk. */
   readonly jerk: boolean;
+  /** Check the motion for arms. */
+  readonly check: boolean;
+  /** Share of the recorded speed at which arms would make it. */
+  readonly speed: number;
   /** Where pictures go; null for none. */
   readonly frames: string | null;
   /** Cycles from one picture to the next. */
@@ -61,6 +68,8 @@ export function parseReplaySettings(args: readonly string[]): ReplaySettings | n
       options: {
         summary: { type: "boolean", default: false },
         jerk: { type: "boolean", default: false },
+        check: { type: "boolean", default: false },
+        speed: { type: "string", default: String(REPLAY_SPEED.default) },
         frames: { type: "string" },
         every: { type: "string", default: "10" },
         size: { type: "string", default: "224" },
@@ -77,6 +86,8 @@ export function parseReplaySettings(args: readonly string[]): ReplaySettings | n
       path: positionals[0],
       summary: values.summary,
       jerk: values.jerk,
+      check: values.check,
+      speed: parseSpeed(values.speed),
       frames: values.frames ?? null,
       every: parseInteger("--every", values.every, 1, 100_000),
       size: parseInteger("--size", values.size, 1, 4096),
@@ -95,6 +106,16 @@ function parseInteger(flag: string, text: string, min: number, max: number): num
   const value = Number(text);
   if (text.trim() === "" || !Number.isInteger(value) || value < min || value > max) {
     throw new RangeError(`${flag} is "${text}", expected an integer in ${min}–${max}`);
+  }
+  return value;
+}
+
+function parseSpeed(text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || !(value >= REPLAY_SPEED.min && value <= REPLAY_SPEED.max)) {
+    throw new RangeError(
+      `--speed is "${text}", expected a number in ${REPLAY_SPEED.min}–${REPLAY_SPEED.max}`,
+    );
   }
   return value;
 }

@@ -4,8 +4,9 @@
  * @module
  */
 
-import { STATE_NAMES } from "../../common/robot/aloha.ts";
+import { CONTROL_RATE_HZ, STATE_NAMES } from "../../common/robot/aloha.ts";
 import type { JerkReport } from "../../controller/step_log/jerk.ts";
+import type { ReplayPlan } from "../../controller/step_log/replay_plan.ts";
 import type { SimulationReplay } from "../../controller/step_log/replay.ts";
 import type { StepLogHeader } from "../../controller/step_log/header.ts";
 import type { StepLogSummary } from "../../controller/step_log/summary.ts";
@@ -109,4 +110,21 @@ export function simulationText(replay: SimulationReplay): string {
       name.endsWith("gripper") ? "opening" : "rad",
     ]),
   );
+}
+
+/**
+ * What arms would do to make the log's motion again.
+ *
+ * @param plan Of a log; its positions have been checked.
+ * @param speed Share of the recorded speed.
+ * @returns Lines.
+ */
+export function planText(plan: ReplayPlan, speed: number): string {
+  const seconds = (plan.steps - 1) / CONTROL_RATE_HZ;
+  return [
+    `arms may make this motion: ${seconds.toFixed(2)} s at ${speed} of the recorded speed, all ` +
+    `positions within their limits`,
+    `${plan.removedCycles} cycles at rest left out, ${plan.joins} places joined`,
+    `it starts at ${Array.from(plan.start, (x) => x.toFixed(3)).join(" ")}`,
+  ].join("\n");
 }
