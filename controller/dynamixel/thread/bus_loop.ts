@@ -214,11 +214,8 @@ export class BusLoop implements Disposable {
   }
 
   #loseOrThrow(error: unknown): void {
-    if (!(error instanceof BusError) || error.fault !== "device") {
-      // A buffer that stays full ends a turn, not the thread: the servos are silent then, and told of.
-      if (error instanceof BusError) return;
-      throw error;
-    }
+    // Servos' faults have been dealt with: what comes here is the port's, be it gone or stuck.
+    if (!(error instanceof BusError)) throw error;
     try {
       this.#bus?.[Symbol.dispose]();
     } catch {

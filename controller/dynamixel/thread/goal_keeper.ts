@@ -36,7 +36,7 @@ export class GoalKeeper {
   /**
    * No goals yet.
    *
-   * @param maxAgeMs Setpoints that are older are not taken up, in ms.
+   * @param maxAgeMs Setpoints that are older, or so far ahead of the clock, are not taken up, in ms.
    */
   constructor(maxAgeMs: number) {
     this.#maxAgeMs = maxAgeMs;
@@ -54,7 +54,8 @@ export class GoalKeeper {
 
   /**
    * Take up a setpoint, or not: while a stop is in force; when it is from before the latch was opened,
-   * not newer than the one taken last, older than allowed, not finite, or out of Goal_Position's range.
+   * not newer than the one taken last, farther from now than allowed, not finite, or out of
+   * Goal_Position's range.
    *
    * @param setpoint Numbers at the places of `SETPOINT`; undefined when none was ever written.
    * @param stop The emergency stop.
@@ -70,7 +71,8 @@ export class GoalKeeper {
     if (setpoint === undefined || isStopped) return kept;
     const timeMs = setpoint[SETPOINT.timeMs];
     const isFresh = timeMs > openedMs && timeMs > this.#takenMs &&
-      nowMs - timeMs <= this.#maxAgeMs;
+      // One from far ahead would shut out all that come after it.
+      Math.abs(nowMs - timeMs) <= this.#maxAgeMs;
     if (!isFresh || !isWritable(setpoint)) return kept;
     this.#takenMs = timeMs;
     let hasMoved = !this.#hasGoals;

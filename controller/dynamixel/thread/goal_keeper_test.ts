@@ -29,6 +29,7 @@ Deno.test("GoalKeeper takes the newest setpoint, once, in whole ticks", () => {
 Deno.test("GoalKeeper leaves stale setpoints alone", () => {
   const keeper = new GoalKeeper(60);
   assert.equal(keeper.update(setpoint(10, 100), OPEN, 71).isNew, false);
+  assert.equal(keeper.update(setpoint(132, 100), OPEN, 71).isNew, false, "from far ahead");
   assert.equal(keeper.update(setpoint(10, 100), OPEN, 70).isNew, true);
 });
 
