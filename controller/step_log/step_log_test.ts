@@ -291,7 +291,7 @@ Deno.test("StepLogWriter keeps at most 16 MiB for a disk that hangs", async () =
 Deno.test("a log whose writer is killed holds all that it had flushed, and is read", async () => {
   await inFolder(async (folder) => {
     const path = join(folder, "log");
-    const script = fileURLToPath(new URL("./killable_writer.ts", import.meta.url));
+    const script = fileURLToPath(new URL("../../tests/killable_step_log.ts", import.meta.url));
     const child = new Deno.Command(Deno.execPath(), {
       args: ["run", "--no-check", "--allow-read", "--allow-write", script, path],
       stdout: "piped",

@@ -4,9 +4,9 @@
  * @module
  */
 
-import { yieldToEventLoop } from "../../common/yield_to_event_loop.ts";
-import { TEST_HEADER, testRecord } from "./testing.ts";
-import { StepLogWriter } from "./writer.ts";
+import { yieldToEventLoop } from "../common/yield_to_event_loop.ts";
+import { TEST_HEADER, testRecord } from "../controller/step_log/testing.ts";
+import { StepLogWriter } from "../controller/step_log/writer.ts";
 
 if (import.meta.main) {
   await using writer = await StepLogWriter.open(Deno.args[0], TEST_HEADER);
