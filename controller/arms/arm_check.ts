@@ -14,9 +14,10 @@ import { type ControlItemName, CURRENT_UNIT_MA } from "../dynamixel/control_tabl
 import type { ServoAccess } from "../dynamixel/thread/servo_access.ts";
 import { type Finding, inspectServo, inspectShadow } from "./inspect_servo.ts";
 import { servoLabel } from "./servo_faults.ts";
-import { isSilence } from "./servo_silence.ts";
+import { isSilence, unlessSilent } from "./servo_silence.ts";
 import { SERVO_LAYOUT, type ServoLayout } from "./servo_layout.ts";
 import { ticksToRad } from "./units.ts";
+import { readItems } from "./verified_write.ts";
 
 /** Items that the check reads of every servo. */
 export const CHECKED_ITEMS = [
@@ -121,10 +122,10 @@ export async function checkArm(servos: ServoAccess, arm: ArmName): Promise<ArmCh
 
 async function readServo(servos: ServoAccess, id: number): Promise<ServoValues | BusError> {
   try {
-    await servos.ping(id);
-    const values: Partial<Record<CheckedItem, number>> = {};
-    for (const item of CHECKED_ITEMS) values[item] = await servos.read(id, item);
-    return values as ServoValues;
+    // A servo that is there has one more chance to say so.
+    await unlessSilent(servos.ping(id)) ?? await servos.ping(id);
+    const values = await readItems(servos, id, CHECKED_ITEMS);
+    return Object.fromEntries(CHECKED_ITEMS.map((item, i) => [item, values[i]])) as ServoValues;
   } catch (error) {
     if (isSilence(error) || (error instanceof BusError && error.fault === "refused")) return error;
     throw error;

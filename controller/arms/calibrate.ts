@@ -16,7 +16,7 @@ import { MOVING_NAMES } from "../safety/limits.ts";
 import { servoLabel } from "./servo_faults.ts";
 import { MAX_HOMING_OFFSET, type ServoLayout } from "./servo_layout.ts";
 import { gripperCommandToRad, radToTicks } from "./units.ts";
-import { writeVerified } from "./verified_write.ts";
+import { readItem, writeVerified } from "./verified_write.ts";
 
 /** Largest correction in one go, in ticks: 17.6°. More means another pose than the person was told. */
 export const MAX_CORRECTION_TICKS = 200;
@@ -163,8 +163,8 @@ export async function writeHomingOffsets(
 
 async function correct(servos: ServoAccess, row: HomingProposal): Promise<void> {
   const { layout: { id }, proposedOffset, expectedTicks } = row;
-  await writeVerified(servos, id, "homingOffset", proposedOffset);
-  const reported = await servos.read(id, "presentPosition");
+  await writeVerified(servos, id, [["homingOffset", proposedOffset]]);
+  const reported = await readItem(servos, id, "presentPosition");
   if (Math.abs(reported - expectedTicks) <= CALIBRATED_TICKS) return;
   throw new Error(
     `Cannot calibrate ${servoLabel(null, id)} on ${servos.port}: with the offset ` +
@@ -181,7 +181,7 @@ async function putBack(
   const lost: string[] = [];
   for (const { layout: { id }, presentOffset } of rows) {
     try {
-      await writeVerified(servos, id, "homingOffset", presentOffset);
+      await writeVerified(servos, id, [["homingOffset", presentOffset]]);
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       lost.push(`${servoLabel(null, id)} had ${presentOffset} (${why})`);

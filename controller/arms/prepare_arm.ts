@@ -18,7 +18,7 @@ import {
   type ServoLayout,
 } from "./servo_layout.ts";
 import { gripperCommandToRad } from "./units.ts";
-import { correctEeprom, writeVerified } from "./verified_write.ts";
+import { correctEeprom, type ItemValues, readItem, writeVerified } from "./verified_write.ts";
 
 /** Gains of every servo's position control: ROBOTIS' initial values, which ALOHA keeps. */
 export const POSITION_GAINS: { readonly p: number; readonly i: number; readonly d: number } = {
@@ -77,20 +77,16 @@ export async function prepareServos(
   for (const layout of layouts) {
     // An expired watchdog locks the goals (e-manual), so it comes first. Whether a servo with torque then
     // goes on to its old goal is not said: the next thing that it hears is to stay where it is.
-    await servos.write(layout.id, "busWatchdog", 0);
+    await writeVerified(servos, layout.id, [["busWatchdog", 0]]);
     await holdPosition(servos, layout);
   }
-  for (const { id } of layouts) await writeVerified(servos, id, "busWatchdog", 0);
   for (const layout of layouts) {
-    const eeprom = [
+    const eeprom: ItemValues = [
       ["operatingMode", layout.operatingMode],
       ["velocityLimit", LAYOUT_VELOCITY_LIMIT],
       ["returnDelayTime", LAYOUT_RETURN_DELAY],
-    ] as const;
-    for (const [item, value] of eeprom) {
-      const change = await correctEeprom(servos, layout.id, item, value, isDryRun);
-      if (change !== null) changes.push(change);
-    }
+    ];
+    changes.push(...await correctEeprom(servos, layout.id, eeprom, isDryRun));
     await prepareRam(servos, layout, limits);
   }
   return changes;
@@ -103,15 +99,17 @@ async function prepareRam(
   limits: ArmLimits,
 ): Promise<void> {
   const { id } = layout;
-  await writeVerified(servos, id, "positionPGain", POSITION_GAINS.p);
-  await writeVerified(servos, id, "positionIGain", POSITION_GAINS.i);
-  await writeVerified(servos, id, "positionDGain", POSITION_GAINS.d);
-  // The setpoints carry the acceleration: a profile of the servo's own would only lag behind them.
-  await writeVerified(servos, id, "profileAcceleration", 0);
-  await writeVerified(servos, id, "profileVelocity", profileVelocity(layout, limits));
+  await writeVerified(servos, id, [
+    ["positionPGain", POSITION_GAINS.p],
+    ["positionIGain", POSITION_GAINS.i],
+    ["positionDGain", POSITION_GAINS.d],
+    // The setpoints carry the acceleration: a profile of the servo's own would only lag behind them.
+    ["profileAcceleration", 0],
+    ["profileVelocity", profileVelocity(layout, limits)],
+  ]);
   if (id === GRIPPER_ID) {
     const wanted = Math.floor(limits.gripper.currentMa / CURRENT_UNIT_MA);
-    const allowed = await servos.read(id, "currentLimit");
+    const allowed = await readItem(servos, id, "currentLimit");
     if (wanted > allowed) {
       throw new Error(
         `Cannot prepare ${servoLabel(null, id)} on ${servos.port}: its Current_Limit is ` +
@@ -119,7 +117,7 @@ async function prepareRam(
           `${limits.gripper.currentMa} mA; lower currentMa in the safety limits`,
       );
     }
-    await writeVerified(servos, id, "goalCurrent", wanted);
+    await writeVerified(servos, id, [["goalCurrent", wanted]]);
   }
   await holdPosition(servos, layout);
 }
@@ -150,7 +148,7 @@ export function profileVelocity(layout: ServoLayout, limits: ArmLimits): number 
  */
 export async function holdPosition(servos: ServoAccess, layout: ServoLayout): Promise<number> {
   const { id, minTicks, maxTicks } = layout;
-  const position = await servos.read(id, "presentPosition");
+  const position = await readItem(servos, id, "presentPosition");
   if (position < -TICKS_PER_TURN || position > 2 * TICKS_PER_TURN) {
     throw new Error(
       `Cannot hold ${servoLabel(null, id)} on ${servos.port}: it reports ${position} ticks, an ` +
@@ -158,6 +156,6 @@ export async function holdPosition(servos: ServoAccess, layout: ServoLayout): Pr
     );
   }
   const goal = Math.max(minTicks, Math.min(maxTicks, position));
-  await writeVerified(servos, id, "goalPosition", goal);
+  await writeVerified(servos, id, [["goalPosition", goal]]);
   return goal;
 }

@@ -17,6 +17,7 @@ import { faultSentence, servoLabel } from "./servo_faults.ts";
 import { GRIPPER_ID, SERVO_LAYOUT } from "./servo_layout.ts";
 import { unlessSilent } from "./servo_silence.ts";
 import { enableTorque } from "./torque.ts";
+import { readItem, readItems, writeVerified } from "./verified_write.ts";
 import { armWatchdog } from "./watchdog.ts";
 
 /** What restarting needs of its caller. */
@@ -49,11 +50,10 @@ export async function rebootGripper(
   limits: ArmLimits,
   options: RestartOptions,
 ): Promise<void> {
-  const hadTorque = await servos.read(GRIPPER_ID, "torqueEnable") === 1;
-  const watchdog = await servos.read(GRIPPER_ID, "busWatchdog");
+  const [torque, watchdog] = await readItems(servos, GRIPPER_ID, ["torqueEnable", "busWatchdog"]);
   await restart(servos, [GRIPPER_ID], options);
   await prepareServos(servos, [GRIPPER_ID], limits, { isDryRun: options.isDryRun });
-  if (hadTorque) {
+  if (torque === 1) {
     await enableTorque(servos, { isDryRun: options.isDryRun, ids: [GRIPPER_ID] });
   }
   if (watchdog > 0) await armWatchdog(servos, watchdog, [GRIPPER_ID]);
@@ -83,10 +83,10 @@ export async function recoverServos(
 ): Promise<number[]> {
   const faulty: number[] = [];
   for (const id of ids) {
-    const status = await servos.read(id, "hardwareErrorStatus");
+    const items = ["hardwareErrorStatus", "presentTemperature"] as const;
+    const [status, temperatureC] = await readItems(servos, id, items);
     if (status === 0) continue;
     faulty.push(id);
-    const temperatureC = await servos.read(id, "presentTemperature");
     const coolC = status & HARDWARE_ERROR.overheating ? WARM_C : HOT_C;
     if (temperatureC >= coolC) {
       throw new Error(
@@ -106,7 +106,7 @@ export async function recoverServos(
   if (restarted.length === 0) return restarted;
   await restart(servos, restarted, options);
   for (const id of restarted) {
-    const status = await servos.read(id, "hardwareErrorStatus");
+    const status = await readItem(servos, id, "hardwareErrorStatus");
     if (status !== 0) {
       throw new Error(
         `Cannot recover an arm: after its restart, ${faultSentence(arm, id, status)}`,
@@ -127,7 +127,7 @@ async function restart(
   ids: readonly number[],
   { sleep, nowMs = () => performance.now() }: RestartOptions,
 ): Promise<void> {
-  for (const id of ids) await servos.write(id, "led", 1);
+  for (const id of ids) await writeVerified(servos, id, [["led", 1]]);
   // A shadow may restart with its master, and is silent then: shadows go first.
   for (const id of ids.toReversed()) await unlessSilent(servos.reboot(id));
   const deadlineMs = nowMs() + RESTART_DEADLINE_MS;

@@ -11,6 +11,7 @@ import { MAX_OUTSIDE_TICKS, MAX_SHADOW_TICKS } from "./inspect_servo.ts";
 import { holdPosition } from "./prepare_arm.ts";
 import { servoLabel } from "./servo_faults.ts";
 import { layoutOf, SERVO_LAYOUT } from "./servo_layout.ts";
+import { readItem, readItems, writeVerified } from "./verified_write.ts";
 
 /** How torque is switched on. */
 export interface TorqueOptions {
@@ -39,16 +40,18 @@ export async function enableTorque(
 ): Promise<void> {
   if (isDryRun) return;
   const hadTorque = new Map<number, boolean>();
-  for (const id of ids) hadTorque.set(id, await servos.read(id, "torqueEnable") === 1);
+  await Promise.all(ids.map(async (id) => {
+    hadTorque.set(id, await readItem(servos, id, "torqueEnable") === 1);
+  }));
   try {
     for (const id of ids) {
       const layout = layoutOf(id);
       // A shadow's master is on by now, and the shadow with it: it keeps the goal that it has.
       if (layout.shadowOf !== null && ids.includes(layout.shadowOf)) continue;
       await holdPosition(servos, layout);
-      await servos.write(id, "torqueEnable", 1);
+      await writeVerified(servos, id, [["torqueEnable", 1]]);
     }
-    for (const id of ids) await checkHolds(servos, id);
+    await Promise.all(ids.map((id) => checkHolds(servos, id)));
   } catch (error) {
     const switchedOn = ids.filter((id) => hadTorque.get(id) === false);
     // The cause is what the caller must hear of; what cannot be switched off stays in its sentence.
@@ -62,15 +65,15 @@ export async function enableTorque(
 
 async function checkHolds(servos: ServoAccess, id: number): Promise<void> {
   const cannot = `Cannot switch on ${servoLabel(null, id)} on ${servos.port}`;
-  if (await servos.read(id, "torqueEnable") !== 1) {
+  const items = ["torqueEnable", "goalPosition", "presentPosition"] as const;
+  const [torque, goal, position] = await readItems(servos, id, items);
+  if (torque !== 1) {
     const { shadowOf } = layoutOf(id);
     const why = shadowOf === null ? "" : `, it does not follow servo ${shadowOf}`;
     throw new Error(
       `${cannot}: its torque is still off${why}; run \`deno task robot check\``,
     );
   }
-  const goal = await servos.read(id, "goalPosition");
-  const position = await servos.read(id, "presentPosition");
   if (Math.abs(goal - position) <= MAX_GOAL_TICKS) return;
   throw new Error(
     `${cannot}: its goal is ${goal} and its position ${position} ticks, at most ` +
@@ -93,20 +96,16 @@ export async function disableTorque(servos: ServoAccess): Promise<void> {
   );
 }
 
-/** Try all of them, and say which may still have torque. */
+/** Try all of them at once, and say which may still have torque. */
 async function switchOff(servos: ServoAccess, ids: readonly number[]): Promise<string[]> {
-  const failures: string[] = [];
-  for (const id of ids) {
-    try {
-      await servos.write(id, "torqueEnable", 0);
-      if (await servos.read(id, "torqueEnable") !== 0) {
-        failures.push(`${servoLabel(null, id)} still has torque`);
-      }
-    } catch (error) {
-      failures.push(`${servoLabel(null, id)} failed (${messageOf(error)})`);
-    }
-  }
-  return failures;
+  const results = await Promise.allSettled(
+    ids.map((id) => writeVerified(servos, id, [["torqueEnable", 0]])),
+  );
+  return results.flatMap((result, i) =>
+    result.status === "fulfilled"
+      ? []
+      : [`${servoLabel(null, ids[i])} failed (${messageOf(result.reason)})`]
+  );
 }
 
 function messageOf(error: unknown): string {

@@ -7,6 +7,7 @@
 
 import type { ServoAccess } from "../dynamixel/thread/servo_access.ts";
 import { servoLabel } from "./servo_faults.ts";
+import { isSilence } from "./servo_silence.ts";
 import { SERVO_LAYOUT } from "./servo_layout.ts";
 
 /** What one unit of Bus_Watchdog is, in ms. */
@@ -15,7 +16,7 @@ export const WATCHDOG_UNIT_MS = 20;
 /** Silence after which servos stop, in units: 80 ms, four cycles of 50 Hz. */
 export const WATCHDOG_UNITS = 4;
 
-/** Times that arming is begun anew when a watchdog has expired meanwhile, on a busy machine. */
+/** Times that setting is begun anew: a watchdog may expire meanwhile, or a packet be lost. */
 const ATTEMPTS = 5;
 
 const ALL_IDS = SERVO_LAYOUT.map(({ id }) => id);
@@ -42,10 +43,8 @@ export async function armWatchdog(
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     // An expired one takes nothing but 0, and a shadow that refuses says nothing: clear them all first.
     await disarmWatchdog(servos, ids);
-    for (const id of ids) await servos.write(id, "busWatchdog", units);
-    wrong = await findOthers(servos, ids, units);
+    wrong = await setAll(servos, ids, units);
     if (wrong.length === 0) return;
-    if (wrong.some(({ value }) => value !== -1)) break;
   }
   throw watchdogError(servos, wrong, units);
 }
@@ -62,8 +61,9 @@ export async function disarmWatchdog(
   servos: ServoAccess,
   ids: readonly number[] = ALL_IDS,
 ): Promise<void> {
-  for (const id of ids) await servos.write(id, "busWatchdog", 0);
-  const wrong = await findOthers(servos, ids, 0);
+  let wrong = await setAll(servos, ids, 0);
+  // A packet to one of them may have been lost: nothing else can keep a watchdog from being switched off.
+  if (wrong.length > 0) wrong = await setAll(servos, ids, 0);
   if (wrong.length > 0) throw watchdogError(servos, wrong, 0);
 }
 
@@ -72,17 +72,22 @@ interface WatchdogReading {
   readonly value: number;
 }
 
-async function findOthers(
+/** Write all at once, and find those that read something else. A silent servo is asked again. */
+async function setAll(
   servos: ServoAccess,
   ids: readonly number[],
-  wanted: number,
+  units: number,
 ): Promise<WatchdogReading[]> {
-  const others: WatchdogReading[] = [];
-  for (const id of ids) {
-    const value = await servos.read(id, "busWatchdog");
-    if (value !== wanted) others.push({ id, value });
+  for (let attempt = 1;; attempt++) {
+    try {
+      const writes = ids.map((id) => servos.write(id, "busWatchdog", units));
+      const reads = ids.map((id) => servos.read(id, "busWatchdog"));
+      const [, are] = await Promise.all([Promise.all(writes), Promise.all(reads)]);
+      return are.flatMap((value, i) => value === units ? [] : [{ id: ids[i], value }]);
+    } catch (error) {
+      if (!isSilence(error) || attempt >= ATTEMPTS) throw error;
+    }
   }
-  return others;
 }
 
 function watchdogError(

@@ -7,7 +7,10 @@
 import type { ControlItemName } from "../control_table.ts";
 import type { PingReply } from "../bus.ts";
 
-/** Single servos of one bus. Every call rejects with a `BusError` that names servo and port. */
+/**
+ * Single servos of one bus. Every call rejects with a `BusError` that names servo and port. Calls are
+ * carried out in the order in which they are made; several may wait at once.
+ */
 export interface ServoAccess {
   /** The device, such as /dev/ttyDXL_puppet_left. */
   readonly port: string;
