@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { BusError } from "../dynamixel/bus.ts";
+import { NO_FAULTS } from "../dynamixel/emulator/faults.ts";
 import { DEFAULT_LIMITS } from "../safety/default_limits.ts";
 import { checkArm } from "./arm_check.ts";
 import { homePose, planPose, sleepPose } from "./poses.ts";
@@ -227,4 +228,22 @@ Deno.test({
   await measure();
   homePose().slice(7).forEach((home, i) => assert.ok(Math.abs(commands[7 + i] - home) < 1e-3));
   assert.deepEqual((await checkArm(arm.servos, "right")).problems, [], "the shadows went along");
+});
+
+Deno.test({
+  ...linux,
+  name: "an arm is checked, prepared and switched over a bus that loses packets",
+}, async () => {
+  await using arm = await EmulatedArm.start();
+  const rates = { ...NO_FAULTS, drop: 0.01, corrupt: 0.01 };
+  await arm.command({ kind: "faults", rates });
+  assert.deepEqual((await checkArm(arm.servos, "right")).problems, []);
+  await prepareArm(arm.servos, LIMITS);
+  await enableTorque(arm.servos);
+  await disarmWatchdog(arm.servos);
+  await disableTorque(arm.servos);
+  for (const id of IDS) {
+    assert.equal(await arm.get(id, "torqueEnable"), 0);
+    assert.equal(await arm.get(id, "profileVelocity"), profileVelocity(layoutOf(id), LIMITS));
+  }
 });
