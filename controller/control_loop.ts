@@ -5,7 +5,7 @@
 
 import type { ActorCritic } from "../common/policy/actor_critic.ts";
 import type { ChunkTransition, HostTensor } from "../common/types.ts";
-import type { Rollout } from "./rollout.ts";
+import type { ChunkRunner } from "./chunk_source.ts";
 
 /** Newer weights. */
 export interface NewWeights {
@@ -30,7 +30,7 @@ export interface ChunkSink {
 /** What the loop works with. */
 export interface ControlLoopParts {
   /** Drives the robots. */
-  readonly rollout: Rollout;
+  readonly runner: ChunkRunner;
   /** The policy; its weights are replaced between chunks. */
   readonly policy: ActorCritic;
   /** Writes newer weights into the policy. */
@@ -50,7 +50,7 @@ const CAPACITY_POLL_MS = 1000;
 
 /** Act until the signal ends it. While the learner is away the robot keeps acting. */
 export async function runControlLoop(parts: ControlLoopParts): Promise<void> {
-  const { rollout, policy, assign, sink, onChunks, signal } = parts;
+  const { runner, policy, assign, sink, onChunks, signal } = parts;
   let version = parts.policyVersion;
   while (!signal.aborted) {
     const weights = sink.takeLatestWeights();
@@ -62,7 +62,7 @@ export async function runControlLoop(parts: ControlLoopParts): Promise<void> {
       await sink.until(() => sink.hasCapacity() || signal.aborted, CAPACITY_POLL_MS);
       continue;
     }
-    const transitions = await rollout.advance(policy, version);
+    const transitions = await runner.advance(policy, version);
     for (const transition of transitions) sink.send(transition);
     onChunks(transitions, version);
   }

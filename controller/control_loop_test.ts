@@ -56,7 +56,7 @@ function makeParts(sink: ChunkSink, chunks: number) {
   const versions: number[] = [];
   let executed = 0;
   const parts: ControlLoopParts = {
-    rollout,
+    runner: rollout,
     policy,
     assign: ({ tensors }) => assignWeights(policy, tensors),
     sink,

@@ -9,24 +9,40 @@ import { useDevice } from "../common/policy/backend.ts";
 import { assignWeights, policySignature } from "../common/policy/load.ts";
 import { chooseOrRandom, loadFailurePolicy } from "../common/policy/load_failure.ts";
 import { loadOrRandom } from "../common/policy/load_or_random.ts";
+import type { Initialization } from "../common/checkpoint/metadata.ts";
 import { normal, seededRandom } from "../common/random.ts";
 import type { ChunkTransition, Logger } from "../common/types.ts";
+import { armsSource } from "./aloha/arms_source.ts";
+import type { RobotFlags } from "./aloha/flags.ts";
+import type { ArmsKind } from "./aloha/robot_arms.ts";
 import { runControlLoop } from "./control_loop.ts";
 import { HELD_OUT_SEED } from "./evaluation.ts";
 import { LearnerLink } from "./learner_link.ts";
-import { Rollout } from "./rollout.ts";
-import { createRobots } from "./sim/create_robots.ts";
+import { simulatedSource } from "./sim/simulated_source.ts";
 import { createControllerApp } from "./status.ts";
+
+/** Which robot a controller drives. */
+export type RobotChoice =
+  | { readonly kind: "simulated" }
+  | {
+    readonly kind: ArmsKind;
+    /** What the command line says about the arms. */
+    readonly flags: RobotFlags;
+    /** The environment's `TENDON_DXL_LIBRARY`; empty for none. */
+    readonly libraryVariable: string;
+  };
 
 /** What a controller gets from its surroundings. */
 export interface ControllerSurroundings {
+  /** Which robot it drives. */
+  readonly robot: RobotChoice;
   /** Its id, unique over all controllers of a learner. */
   readonly controllerId: string;
   /** The token that peers must show; null for none. */
   readonly token: string | null;
   /** Takes lines for people. */
   readonly logger: Logger;
-  /** Stops the controller in good order. */
+  /** Stops the controller in good order; arms stop at once. */
   readonly signal: AbortSignal;
   /** Called when the status page is bound. */
   readonly onListening?: (url: string) => void;
@@ -61,10 +77,10 @@ export async function runController(
   config: Config,
   surroundings: ControllerSurroundings,
 ): Promise<ControllerSummary> {
-  const { logger, token, controllerId } = surroundings;
+  const { logger, token, controllerId, robot } = surroundings;
+  const isReal = robot.kind === "aloha";
   const device = await useDevice(config.device);
-  // There are only simulated robots yet.
-  const onFailure = loadFailurePolicy("simulated", config.onLoadFailure);
+  const onFailure = loadFailurePolicy(isReal ? "real" : "simulated", config.onLoadFailure);
   const choice = await chooseOrRandom(config, onFailure);
   for (const note of choice.notes) logger.warn(note);
   const random = seededRandom(config.seed);
@@ -79,19 +95,46 @@ export async function runController(
     `${choice.reason}: ${choice.path}; computing on ${device.backend} (${device.reason})`,
   );
 
-  using robots = await createRobots(config, policy.shape.variant.siglip.imageSize);
   const counts = { chunks: 0, episodes: 0, successes: 0, policyVersion: 0 };
-  const rollout = new Rollout({
-    robots: robots.all,
-    temperature: config.temperature,
-    random,
-    nextEpisode: episodeSource(controllerId, config.seed),
-  });
+  const signature = policySignature(policy, config.temperature);
+  const stop = new AbortController();
+  const signal = AbortSignal.any([surroundings.signal, stop.signal]);
+  const nextEpisode = episodeSource(controllerId, config.seed);
+  let learnerBeganWith: Initialization = loaded.initialization;
+  await using source = robot.kind === "simulated"
+    ? await simulatedSource(config, {
+      imageSize: policy.shape.variant.siglip.imageSize,
+      random,
+      nextEpisode,
+    })
+    : await armsSource(config, {
+      ...robot,
+      policy,
+      signature,
+      weights: () => ({
+        weights: counts.policyVersion > 0 ? "learner" : loaded.initialization,
+        startedFrom: learnerBeganWith,
+      }),
+      random,
+      nextEpisode,
+      logger,
+      signal,
+      onInterrupt: () => stop.abort(),
+    });
+  const { runner } = source;
   const link = new LearnerLink({
     url: config.learnerUrl,
     token,
     controllerId,
-    signature: policySignature(policy, config.temperature),
+    signature,
+    refuseLearner: ({ initialization, runName }) => {
+      if (isReal && initialization === "random") {
+        return `The learner's run ${JSON.stringify(runName)} began with random weights, which a ` +
+          "real arm never executes: start the learner from a trained checkpoint";
+      }
+      learnerBeganWith = initialization;
+      return null;
+    },
     random: seededRandom(config.seed + 1),
     logger,
     outboxCapacity: config.outboxCapacity,
@@ -106,11 +149,14 @@ export async function runController(
       ...counts,
       link: link.state,
       counts: link.counts(),
-      times: rollout.times,
+      times: runner.times,
       initialization: loaded.initialization,
       task: config.task,
-      robots: robots.all.length,
+      robots: source.robots,
+      robot: source.status(),
     }),
+    gauges: source.gauges,
+    commands: source.commands,
   });
   const listener = listen((request) => app.fetch(request), {
     host: config.host,
@@ -119,8 +165,6 @@ export async function runController(
   logger.info(`controller's status is at ${listener.url}/status`);
   surroundings.onListening?.(listener.url);
 
-  const stop = new AbortController();
-  const signal = AbortSignal.any([surroundings.signal, stop.signal]);
   try {
     link.connect();
     const ended = link.ended.then((end) => {
@@ -128,7 +172,7 @@ export async function runController(
       return end;
     });
     await runControlLoop({
-      rollout,
+      runner,
       policy,
       assign: ({ version, tensors }) => {
         assignWeights(policy, tensors);
@@ -154,7 +198,7 @@ export async function runController(
     chunksSent: sent.sent,
     chunksAcknowledged: sent.acked,
     chunksDropped: sent.dropped,
-    times: rollout.times,
+    times: runner.times,
   };
 }
 

@@ -5,8 +5,9 @@
  */
 import { Gauge, Registry } from "prom-client";
 import { checkExposure } from "../common/http/listen.ts";
-import { createStatusApp, type StatusApp } from "../common/http/status_app.ts";
+import { createStatusApp, type RouteHandler, type StatusApp } from "../common/http/status_app.ts";
 import type { Logger } from "../common/types.ts";
+import type { SourceGauge } from "./chunk_source.ts";
 import type { LinkCounts, LinkState } from "./learner_link.ts";
 
 /** What a controller shows of itself. */
@@ -31,6 +32,10 @@ export interface ControllerAppOptions {
   readonly token: string | null;
   /** Asked at each request; further fields are shown in `/status`. */
   readonly status: () => ControllerStatus;
+  /** What the robots add to `/metrics`. */
+  readonly gauges?: readonly SourceGauge[];
+  /** POST routes: what the robots can be told to do. */
+  readonly commands?: Readonly<Record<string, RouteHandler>>;
   /** Takes failures. */
   readonly logger: Logger;
 }
@@ -57,7 +62,7 @@ const GAUGES: readonly [string, string, (status: ControllerStatus) => number][] 
  * @throws {RangeError} If the host is not loopback and there is no token, or the token is unusable.
  */
 export function createControllerApp(options: ControllerAppOptions): StatusApp {
-  const { host, token, status, logger } = options;
+  const { host, token, status, logger, gauges = [], commands } = options;
   checkExposure(host, token);
   const registry = new Registry();
   for (const [name, help, read] of GAUGES) {
@@ -70,11 +75,24 @@ export function createControllerApp(options: ControllerAppOptions): StatusApp {
       },
     });
   }
+  for (const { name, help, labels, read } of gauges) {
+    new Gauge({
+      name: `tendon_controller_${name}`,
+      help,
+      labelNames: [...labels],
+      registers: [registry],
+      collect() {
+        this.reset();
+        for (const { labels, value } of read()) this.set({ ...labels }, value);
+      },
+    });
+  }
   return createStatusApp({
     isHealthy: () => status().link !== "ended",
     status,
     registry,
     token,
     logger,
+    commands,
   });
 }

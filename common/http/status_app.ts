@@ -40,6 +40,8 @@ export interface StatusAppOptions {
   readonly logger: Logger;
   /** Further GET routes by path; the token covers them too. */
   readonly routes?: Readonly<Record<string, RouteHandler>>;
+  /** POST routes by path: what the program can be told to do. The token covers them. */
+  readonly commands?: Readonly<Record<string, RouteHandler>>;
 }
 
 /**
@@ -48,7 +50,7 @@ export interface StatusAppOptions {
  * @returns The app; `app.request("/status")` needs no socket.
  */
 export function createStatusApp(options: StatusAppOptions): StatusApp {
-  const { isHealthy, status, registry, token, logger, routes = {} } = options;
+  const { isHealthy, status, registry, token, logger, routes = {}, commands = {} } = options;
   const app = new Hono();
   app.use("*", async (context, next) => {
     if (token === null || isAuthorized(context.req.header("authorization"), token)) {
@@ -69,6 +71,10 @@ export function createStatusApp(options: StatusAppOptions): StatusApp {
   });
   for (const [path, handle] of Object.entries(routes)) {
     app.get(path, (context) => handle(context.req.raw));
+  }
+  for (const [path, handle] of Object.entries(commands)) {
+    app.post(path, (context) => handle(context.req.raw));
+    app.get(path, (context) => context.json({ error: `${path} takes a POST request` }, 405));
   }
   app.notFound((context) =>
     context.json({ error: `There is no ${context.req.path}; try /healthz, /status, /metrics` }, 404)

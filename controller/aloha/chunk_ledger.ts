@@ -52,6 +52,11 @@ export class ChunkLedger {
     return this.#end;
   }
 
+  /** Whether a step of any chunk has been executed. */
+  get hasBegun(): boolean {
+    return this.#chunkIndex > 0 || this.#open.some(({ stepsExecuted }) => stepsExecuted > 0);
+  }
+
   /** Whether the task's success condition has been met. */
   get isSuccess(): boolean {
     return this.#isSuccess;

@@ -149,6 +149,20 @@ export class CameraSet implements AsyncDisposable {
     };
   }
 
+  /**
+   * Whether a camera has no fresh picture. Looks at no pixel, so it may be asked in every cycle.
+   *
+   * @returns Which, since when, and why, for people; null when all are fresh.
+   */
+  staleness(): string | null {
+    const nowMs = this.#now();
+    const sentences = this.#slots.flatMap((slot) => {
+      const outcome = check(slot, nowMs);
+      return outcome.kind === "fresh" ? [] : [this.#describe(slot, outcome, nowMs)];
+    });
+    return sentences.length === 0 ? null : sentences.join("; ");
+  }
+
   /** How each camera does, in the order of `CAMERA_NAMES`. */
   report(): readonly CameraReport[] {
     const nowMs = this.#now();

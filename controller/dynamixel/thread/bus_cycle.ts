@@ -8,6 +8,7 @@ import type { StopMode } from "../../safety/emergency_stop.ts";
 import { sharedNowMs } from "../../threads/clock.ts";
 import { SharedRecord } from "../../threads/shared_record.ts";
 import { BusError, type DynamixelBus, type ReadLimits, type ServoReading } from "../bus.ts";
+import { answerTimeoutMs } from "../builtin/line_timing.ts";
 import { CONTROL_TABLE, decodeItem, encodeItem } from "../control_table.ts";
 import { ALERT_BIT } from "../protocol/status_error.ts";
 import { type BusMemory, GOAL_IDS, SETPOINT, STATE } from "./bus_memory.ts";
@@ -24,15 +25,16 @@ const STATE_BYTES = presentPosition.address + presentPosition.bytes - STATE_ADDR
 /** Setpoints older than so many cycles are stale: the motion thread is late or gone. */
 const STALE_CYCLES = 3;
 /** Share of a period after which no attempt to read is to end: the rest is for health and calls. */
-const BUDGET_SHARE = 0.75;
+const BUDGET_SHARE = 0.85;
 /** Longest allowance for adapter and system in a cycle, in ms: more would leave no time for a retry. */
 const MAX_LATENCY_MS = 4;
-/**
- * Shortest one: two frames of USB at full speed are 1 ms each. With it a read ends within 4.5 ms, so that
- * at 200 Hz an answer may be late, and one that is lost is asked for again by the next cycle.
- */
-const MIN_LATENCY_MS = 2.5;
-const LATENCY_SHARE = 0.2;
+/** Least one: a cycle that begins so late, or after such a fault, that less is left may overrun. */
+const MIN_LATENCY_MS = 1;
+/** What is allowed otherwise: two frames of USB at full speed are 1 ms each, and a retry must fit at 100 Hz. */
+const LATENCY_SHARE = 0.25;
+const SHORT_LATENCY_MS = 2.5;
+/** Bytes of a sync read beside its IDs. */
+const SYNC_READ_BYTES = 14;
 
 /** What a cycle works with. */
 export interface BusCycleOptions {
@@ -40,6 +42,10 @@ export interface BusCycleOptions {
   readonly memory: BusMemory;
   /** Time between cycles, in ms. */
   readonly periodMs: number;
+  /** Bits a second. */
+  readonly baudRate: number;
+  /** The largest Return_Delay_Time among the servos, ms. */
+  readonly returnDelayMs: number;
   /** Takes counts and times. */
   readonly counters: CounterRecord;
   /** The emergency stop. */
@@ -51,7 +57,6 @@ export interface BusCycleOptions {
 /** The cycles of one bus. */
 export class BusCycle {
   readonly #options: BusCycleOptions;
-  readonly #limits: ReadLimits;
   readonly #goals: GoalKeeper;
   readonly #setpoint: SharedRecord;
   readonly #setpointValues = new Float64Array(SETPOINT.length);
@@ -64,8 +69,6 @@ export class BusCycle {
   constructor(options: BusCycleOptions) {
     this.#options = options;
     const { memory, periodMs } = options;
-    const latencyMs = Math.min(MAX_LATENCY_MS, Math.max(MIN_LATENCY_MS, LATENCY_SHARE * periodMs));
-    this.#limits = { latencyMs, budgetMs: BUDGET_SHARE * periodMs };
     this.#goals = new GoalKeeper(STALE_CYCLES * periodMs);
     this.#setpoint = new SharedRecord(memory.setpoint);
     this.#state = new SharedRecord(memory.state);
@@ -92,15 +95,16 @@ export class BusCycle {
    *
    * @param bus An open bus.
    * @param mode `monitor` or `drive`.
+   * @param dueMs Its deadline, in ms of `sharedNowMs`; it is to end before the next one.
    * @returns The stop that was in force.
    * @throws {BusError} The port is gone.
    */
-  run(bus: DynamixelBus, mode: BusMode): StopMode | null {
+  run(bus: DynamixelBus, mode: BusMode, dueMs: number): StopMode | null {
     const { guard, counters } = this.#options;
     const beganMs = sharedNowMs();
     const stop = guard.enforce(bus);
     if (mode === "drive" && stop !== "torque-off") this.#writeGoals(bus, stop);
-    const readings = this.#readServos(bus);
+    const readings = this.#readServos(bus, dueMs);
     this.#publish(readings);
     counters.add("cycles");
     const exchangeMs = sharedNowMs() - beganMs;
@@ -127,15 +131,26 @@ export class BusCycle {
     this.#stateValues.set(ticks, STATE.goalTicks);
   }
 
-  #readServos(bus: DynamixelBus): readonly ServoReading[] {
+  #readServos(bus: DynamixelBus, dueMs: number): readonly ServoReading[] {
     const { silence } = this.#options;
     const nowMs = sharedNowMs();
     const asked = GOAL_IDS.filter((id) => silence.isToBeAsked(id, nowMs));
-    const readings = readGroup(bus, asked, this.#limits);
+    const readings = readGroup(bus, asked, this.#limits(asked.length, dueMs - nowMs));
     const endMs = sharedNowMs();
     for (const { id, data } of readings) silence.report(id, data !== undefined, endMs);
     this.#hasStragglers = readings.some(({ fault }) => fault !== undefined);
     return readings;
+  }
+
+  /** How long the servos may take, so that even a lost answer lets the cycle end in time. */
+  #limits(servos: number, untilDueMs: number): ReadLimits {
+    const { periodMs, baudRate, returnDelayMs } = this.#options;
+    const line = { baudRate, returnDelayMs, latencyMs: 0 };
+    const lineMs = answerTimeoutMs(line, SYNC_READ_BYTES + servos, servos, STATE_BYTES);
+    const leftMs = untilDueMs + BUDGET_SHARE * periodMs;
+    const wantedMs = Math.max(SHORT_LATENCY_MS, LATENCY_SHARE * periodMs);
+    const latencyMs = Math.max(MIN_LATENCY_MS, Math.min(MAX_LATENCY_MS, wantedMs, leftMs - lineMs));
+    return { latencyMs, budgetMs: Math.max(1, leftMs) };
   }
 
   #publish(readings: readonly ServoReading[]): void {

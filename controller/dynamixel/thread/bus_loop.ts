@@ -70,12 +70,11 @@ export class BusLoop implements Disposable {
     const nowMs = sharedNowMs();
     this.#silence = new SilenceWatch(SERVO_IDS, nowMs);
     const [counters, guard, silence] = [this.#counters, this.#guard, this.#silence];
-    this.#cycle = new BusCycle({ memory, periodMs: 1000 / rateHz, counters, guard, silence });
     const { baudRate } = setup.openBus;
-    this.#health = new HealthReader(
-      { memory: memory.health, baudRate, returnDelayMs, silence },
-      nowMs,
-    );
+    const line = { baudRate, returnDelayMs };
+    const periodMs = 1000 / rateHz;
+    this.#cycle = new BusCycle({ memory, periodMs, ...line, counters, guard, silence });
+    this.#health = new HealthReader({ memory: memory.health, ...line, silence }, nowMs);
     this.#calls = new CallQueue({
       now: sharedNowMs,
       perform: (call) => this.#perform(call),
@@ -162,10 +161,11 @@ export class BusLoop implements Disposable {
     while (sharedNowMs() < this.#schedule.dueMs) {
       if (this.#guard.sleepUntil(this.#schedule.dueMs)) this.#obeyStop(bus);
     }
+    const { dueMs } = this.#schedule;
     const lateMs = this.#schedule.begin(sharedNowMs());
     if (lateMs !== undefined) {
       this.#counters.addJitter(lateMs);
-      const stop = this.#cycle.run(bus, this.#mode);
+      const stop = this.#cycle.run(bus, this.#mode, dueMs);
       if (stop === "torque-off") this.#leaveDrive();
       this.#schedule.end(sharedNowMs());
       this.#health.noticeAlerts(this.#cycle.alerts);

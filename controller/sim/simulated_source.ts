@@ -1,0 +1,44 @@
+/**
+ * Simulated robots as a source of chunks.
+ *
+ * @module
+ */
+
+import type { Config } from "../../common/config/config.ts";
+import type { ChunkSource } from "../chunk_source.ts";
+import { type EpisodeStart, Rollout } from "../rollout.ts";
+import { createRobots } from "./create_robots.ts";
+
+/**
+ * Create `numEnvs` simulated robots, driven in step.
+ *
+ * @param config What they practise, and how many.
+ * @param options.imageSize Side of the pictures that the policy sees, in pixels.
+ * @param options.random Independent uniform numbers in [0, 1).
+ * @param options.nextEpisode Names the next episode.
+ * @returns The source; dispose of it.
+ */
+export async function simulatedSource(
+  config: Config,
+  options: {
+    readonly imageSize: number;
+    readonly random: () => number;
+    readonly nextEpisode: () => EpisodeStart;
+  },
+): Promise<ChunkSource> {
+  const { random, nextEpisode, imageSize } = options;
+  const robots = await createRobots(config, imageSize);
+  return {
+    runner: new Rollout({
+      robots: robots.all,
+      temperature: config.temperature,
+      random,
+      nextEpisode,
+    }),
+    robots: robots.all.length,
+    status: () => ({ kind: "simulated" }),
+    commands: {},
+    gauges: [],
+    [Symbol.asyncDispose]: () => Promise.try(() => robots[Symbol.dispose]()),
+  };
+}
