@@ -26,13 +26,14 @@ const STATE_BYTES = presentPosition.address + presentPosition.bytes - STATE_ADDR
 const STALE_CYCLES = 3;
 /** Share of a period after which no attempt to read is to end: the rest is for health and calls. */
 const BUDGET_SHARE = 0.85;
-/** Longest allowance for adapter and system in a cycle, in ms: more would leave no time for a retry. */
-const MAX_LATENCY_MS = 4;
-/** Least one: a cycle that begins so late, or after such a fault, that less is left may overrun. */
-const MIN_LATENCY_MS = 1;
-/** What is allowed otherwise: two frames of USB at full speed are 1 ms each, and a retry must fit at 100 Hz. */
+/**
+ * Allowance for adapter and system, in ms: a quarter of a period between these bounds, so that a retry
+ * fits at 50 and 100 Hz. At 200 Hz none does, and a lost answer is asked for again by the next cycle.
+ */
 const LATENCY_SHARE = 0.25;
-const SHORT_LATENCY_MS = 2.5;
+const LATENCY_BOUNDS_MS = [2.5, 4] as const;
+/** What is allowed in any case, even to a cycle that began late or after a fault and may overrun. */
+const LEAST_LATENCY_MS = 1;
 /** Bytes of a sync read beside its IDs. */
 const SYNC_READ_BYTES = 14;
 
@@ -148,8 +149,9 @@ export class BusCycle {
     const line = { baudRate, returnDelayMs, latencyMs: 0 };
     const lineMs = answerTimeoutMs(line, SYNC_READ_BYTES + servos, servos, STATE_BYTES);
     const leftMs = untilDueMs + BUDGET_SHARE * periodMs;
-    const wantedMs = Math.max(SHORT_LATENCY_MS, LATENCY_SHARE * periodMs);
-    const latencyMs = Math.max(MIN_LATENCY_MS, Math.min(MAX_LATENCY_MS, wantedMs, leftMs - lineMs));
+    const [lowMs, highMs] = LATENCY_BOUNDS_MS;
+    const wantedMs = Math.min(highMs, Math.max(lowMs, LATENCY_SHARE * periodMs));
+    const latencyMs = Math.max(LEAST_LATENCY_MS, Math.min(wantedMs, leftMs - lineMs));
     return { latencyMs, budgetMs: Math.max(1, leftMs) };
   }
 
