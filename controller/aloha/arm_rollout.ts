@@ -86,8 +86,8 @@ class Interruption extends Error {
   override readonly name = "Interruption";
 }
 
-/** Control steps after which a plan that is written now is seen for sure. */
-const LEAD_STEPS = 2;
+/** A plan that is written now is seen in the next step; if a moment later, it begins in its middle. */
+const LEAD_STEPS = 1;
 /** Time between two looks at what the arms have done, in ms. */
 const POLL_MS = 3;
 /** Pause before an episode is tried again that could not begin, in ms. */
@@ -296,12 +296,20 @@ export class ArmRollout {
       // From here on nothing of the plan before is executed any more, only what is copied of it.
       firstStep = status.step + LEAD_STEPS;
       const index = firstStep - status.planFirstStep;
-      const remaining = last.targets.subarray(Math.min(index * ALOHA_DIM, last.targets.length));
-      const isLate = remaining.length === 0;
+      const rows = last.targets.length / ALOHA_DIM;
+      const from = Math.max(0, Math.min(index, rows));
+      const remaining = last.targets.subarray(from * ALOHA_DIM);
+      const before = Math.max(0, from - 1);
+      const isLate = from === rows;
       if (isLate) this.#lateChunks++;
       // While the arms waited for it, the chunk's time stood still with them.
       const elapsed = isLate ? overlapSteps : firstStep - (seenAt + 1);
-      plan = splice({ remaining, next, elapsed });
+      plan = splice({
+        last: last.targets.subarray(before * ALOHA_DIM, (before + 1) * ALOHA_DIM),
+        remaining,
+        next,
+        elapsed,
+      });
       if (isLate) firstStep = -1;
     }
     const id = arms.motion.follow(plan.targets, firstStep);

@@ -194,10 +194,11 @@ export class RobotArms implements AsyncDisposable {
    * @throws {Error} The arms do not arrive; the sentence says what keeps them.
    */
   async moveTo(pose: Float32Array, signal: AbortSignal): Promise<void> {
-    const workspace = createWorkspaceCheck(this.#options.limits.workspace);
+    const { limits } = this.#options;
+    const workspace = createWorkspaceCheck(limits.workspace);
     this.motion.resume();
     for (let isComplete = false; !isComplete;) {
-      const plan = planPose(this.motion.status().command, pose, { workspace });
+      const plan = planPose(this.motion.status().command, pose, { limits, workspace });
       if (!plan.isClear) {
         this.#options.logger.warn(
           `The way to the pose comes within ${(1000 * plan.nearest.slackM).toFixed(0)} mm of its ` +
@@ -305,20 +306,21 @@ export class RobotArms implements AsyncDisposable {
     while (!this.motion.status().isStill && sharedNowMs() < endMs) await sleep(POLL_MS);
   }
 
-  /** Watchdogs off, then reads only: single servos may be silent now, and goals be set one by one. */
+  /**
+   * Watchdogs off, then no cycles: single servos may be silent now, goals are set one by one, and calls
+   * need not wait for a gap between cycles.
+   */
   async #pauseCycles(arm: ArmName): Promise<void> {
     const bus = this.buses[arm];
     if (bus.mode === "drive") await disarmWatchdog(bus);
-    await bus.setMode("monitor");
+    await bus.setMode("idle");
   }
 
   async #startCycles(signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted();
+    // Driving writes nothing before the motion thread has made a setpoint of the poses that it reads.
+    await this.#forBoth((arm) => this.buses[arm].setMode("drive"), signal);
     await this.motion.restart();
-    await this.#forBoth(async (arm) => {
-      await this.buses[arm].setMode("drive");
-      await armWatchdog(this.buses[arm]);
-    }, signal);
+    await this.#forBoth((arm) => armWatchdog(this.buses[arm]), signal);
   }
 
   async #forBoth(work: (arm: ArmName) => Promise<void>, signal: AbortSignal): Promise<void> {
