@@ -143,6 +143,7 @@ export class RobotArms implements AsyncDisposable {
     };
     const buses = { left: await openBus("left"), right: await openBus("right") };
     logger.info(buses.left.driverReason);
+    logger.info(buses.left.realtime);
     const motion = stack.use(
       await MotionThread.open({
         limits,

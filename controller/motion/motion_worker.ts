@@ -7,6 +7,7 @@
  */
 
 import { sharedNowMs } from "../threads/clock.ts";
+import { askForRealtime } from "../threads/realtime.ts";
 import { MotionCycle } from "./motion_cycle.ts";
 import type { MotionReply, MotionRequest } from "./motion_messages.ts";
 import { warmUp } from "./warm_up.ts";
@@ -20,6 +21,8 @@ interface WorkerScope {
 const scope = self as unknown as WorkerScope;
 
 function runUntilEnd({ setup, end }: MotionRequest): void {
+  // What comes of it, the buses' threads tell.
+  askForRealtime();
   warmUp(setup);
   const word = new Int32Array(end);
   const cycle = new MotionCycle(setup, sharedNowMs());

@@ -6,6 +6,7 @@
  */
 
 import { setImmediate } from "node:timers";
+import { askForRealtime } from "../../threads/realtime.ts";
 import type { EmulatorReply, EmulatorRequest } from "./emulator_messages.ts";
 import { PseudoTerminal } from "./pseudo_terminal.ts";
 import { ServedBus } from "./served_bus.ts";
@@ -44,6 +45,8 @@ function start({ buses: specs, positions }: EmulatorRequest & { kind: "start" })
     self.postMessage({ kind: "refused", message: sentenceOf(error) });
     return;
   }
+  // Servos answer at once, whatever the machine that plays them has to do.
+  askForRealtime();
   self.postMessage({ kind: "ready", ports: buses.map(({ port }) => port) });
   serve();
 }

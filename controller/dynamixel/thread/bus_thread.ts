@@ -57,6 +57,9 @@ export interface BusThreadOptions {
   readonly startWorker?: () => Worker;
 }
 
+/** What the thread says when its port is open. */
+type Opened = BusReply & { readonly kind: "opened" };
+
 /**
  * A bus that runs in a thread of its own, idle at first. Owner of the thread and its port.
  *
@@ -71,6 +74,8 @@ export class BusThread implements ServoAccess, AsyncDisposable {
   readonly memory: BusMemory;
   /** Why the driver is the one it is. */
   readonly driverReason: string;
+  /** Whether the thread comes before all usual ones, or what to do to have that. */
+  readonly realtime: string;
   readonly #options: BusThreadOptions;
   readonly #worker: Worker;
   readonly #calls = new Map<number, PromiseWithResolvers<CallValue>>();
@@ -83,14 +88,15 @@ export class BusThread implements ServoAccess, AsyncDisposable {
     options: BusThreadOptions,
     worker: Worker,
     memory: BusMemory,
-    driverReason: string,
+    { reason, realtime }: Opened,
   ) {
     this.#options = options;
     this.#worker = worker;
     this.name = options.name;
     this.port = options.openBus.port;
     this.memory = memory;
-    this.driverReason = driverReason;
+    this.driverReason = reason;
+    this.realtime = realtime;
     worker.onmessage = ({ data }: MessageEvent<BusReply>) => this.#receive(data);
     worker.onerror = (event) => {
       event.preventDefault();
@@ -110,11 +116,11 @@ export class BusThread implements ServoAccess, AsyncDisposable {
     const { openBus, rateHz, epochMs, latch, name } = options;
     const worker = (options.startWorker ?? startWorker)();
     const memory = createBusMemory();
-    const opened = Promise.withResolvers<string>();
+    const opened = Promise.withResolvers<Opened>();
     const refuse = (why: string) =>
       opened.reject(new Error(`Cannot start the thread of the ${name}: ${why}`));
     worker.onmessage = ({ data }: MessageEvent<BusReply>) => {
-      if (data.kind === "opened") opened.resolve(data.reason);
+      if (data.kind === "opened") opened.resolve(data);
       else if (data.kind === "notOpened") opened.reject(errorOf(data.failure, Error));
     };
     worker.onerror = (event) => {

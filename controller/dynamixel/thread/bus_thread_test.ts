@@ -381,7 +381,7 @@ test("says why it cannot be opened", async () => {
 test("survives the end of its thread", async () => {
   for (const how of ["throws", "says so"]) {
     const source = `self.onmessage = ({ data }) => {
-      if (data.kind === "open") return self.postMessage({ kind: "opened", reason: "" });
+      if (data.kind === "open") return self.postMessage({ kind: "opened", reason: "", realtime: "" });
       if (${how === "throws"}) throw new Error("a bug");
       self.postMessage({ kind: "crashed", message: "a bug" });
     };`;

@@ -5,6 +5,7 @@
  */
 
 import { setImmediate } from "node:timers";
+import { askForRealtime } from "../../threads/realtime.ts";
 import { BusLoop } from "./bus_loop.ts";
 import type { BusReply, BusRequest } from "./messages.ts";
 import { failureOf } from "./servo_calls.ts";
@@ -43,7 +44,8 @@ function open({ setup }: BusRequest & { kind: "open" }): void {
   } catch (error) {
     return scope.postMessage({ kind: "notOpened", failure: failureOf(error) });
   }
-  scope.postMessage({ kind: "opened", reason: loop.driverReason });
+  const realtime = askForRealtime().sentence;
+  scope.postMessage({ kind: "opened", reason: loop.driverReason, realtime });
   void serve(loop);
 }
 

@@ -82,7 +82,7 @@ export interface Failure {
 
 /** From the thread. */
 export type BusReply =
-  | { readonly kind: "opened"; readonly reason: string }
+  | { readonly kind: "opened"; readonly reason: string; readonly realtime: string }
   | { readonly kind: "notOpened"; readonly failure: Failure }
   | { readonly kind: "done"; readonly call: number; readonly value?: CallValue }
   | { readonly kind: "failed"; readonly call: number; readonly failure: Failure }
