@@ -53,6 +53,14 @@ export interface ArmsSourceOptions {
   readonly onInterrupt: () => void;
 }
 
+/** Two arms as a source of chunks. */
+export interface ArmsSource extends ChunkSource {
+  /** The robot itself, for those who measure it or inject faults. */
+  readonly robot: AlohaRobot;
+  /** Its cameras; null where the simulated scene is shown. */
+  readonly cameras: CameraSet | null;
+}
+
 /** Age of a picture beyond which the arms may not act on it, where the cameras do not say, in ms. */
 const MAX_CAMERA_AGE_MS = 1_000;
 
@@ -68,7 +76,7 @@ const MAX_CAMERA_AGE_MS = 1_000;
 export async function armsSource(
   config: Config,
   options: ArmsSourceOptions,
-): Promise<ChunkSource> {
+): Promise<ArmsSource> {
   const { kind, flags, policy, signature, logger, signal } = options;
   const settings = await armsSettings(kind, flags, options.libraryVariable);
   const autoStart = flags.autoStart || kind === "emulated";
@@ -142,6 +150,8 @@ export async function armsSource(
   };
   const owned = stack.move();
   return {
+    robot,
+    cameras,
     runner: rollout,
     robots: 1,
     status: () => ({
