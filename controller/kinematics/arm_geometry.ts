@@ -136,6 +136,8 @@ export const FINGER = {
   jointRangeM: { min: 0, max: 0.041 },
   /** Commanded range: closed (gripper 0) and open (gripper 1). */
   commandRangeM: { min: 0.002, max: 0.037 },
+  /** Mass of one finger, in kg. */
+  massKg: 0.0863,
   /** Half extents of the finger's box: along the gripper, across it, and its height. */
   halfSizeM: [0.055, 0.006, 0.011],
   /** Centre of the finger's box along the gripper's axis. */

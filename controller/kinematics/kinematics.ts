@@ -20,6 +20,8 @@ export interface GripperPose {
   readonly jointAxes: Float64Array;
   /** Joint positions in the world `[6, 3]`, in metres. */
   readonly jointPositions: Float64Array;
+  /** Orientations of the links that the joints carry `[6, 3, 3]`, row-major, link to world. */
+  readonly linkRotations: Float64Array;
 }
 
 /** A blank pose to pass to {@link forwardKinematics}. */
@@ -29,6 +31,7 @@ export function createGripperPose(): GripperPose {
     rotation: new Float64Array(9),
     jointAxes: new Float64Array(3 * JOINTS_PER_ARM),
     jointPositions: new Float64Array(3 * JOINTS_PER_ARM),
+    linkRotations: new Float64Array(9 * JOINTS_PER_ARM),
   };
 }
 
@@ -45,7 +48,7 @@ export function forwardKinematics(
   joints: ArrayLike<number>,
   out: GripperPose = createGripperPose(),
 ): GripperPose {
-  const { position: p, rotation: r, jointAxes, jointPositions } = out;
+  const { position: p, rotation: r, jointAxes, jointPositions, linkRotations } = out;
   const base = BASE_POSES[arm];
   p.set(base.position);
   r.set([1, 0, 0, 0, 1, 0, 0, 0, 1]);
@@ -58,6 +61,7 @@ export function forwardKinematics(
       jointAxes[3 * i + k] = r[3 * k + axis];
     }
     rotate(r, axis, joints[i]);
+    linkRotations.set(r, 9 * i);
   }
   translate(p, r, PINCH_OFFSET);
   return out;

@@ -145,7 +145,7 @@ function gripperXml(arm: ArmName): string {
   const { min, max } = FINGER.jointRangeM;
   const finger = (name: "a" | "b", side: 1 | -1) =>
     `<body name="${arm}_finger_${name}">
-        <inertial pos="${FINGER.centreXM} 0 0" mass="0.0863" diaginertia="6e-5 5e-5 2e-5"/>
+        <inertial pos="${FINGER.centreXM} 0 0" mass="${FINGER.massKg}" diaginertia="6e-5 5e-5 2e-5"/>
         <joint name="${arm}_finger_${name}" type="slide" axis="0 ${side} 0" range="${min} ${max}"
           damping="40" armature="0.243" actuatorfrcrange="-35 35"/>
         <geom name="${arm}_finger_${name}" type="box" pos="${FINGER.centreXM} ${side * halfY} 0"

@@ -9,6 +9,8 @@
 export interface Surroundings {
   /** Current in mA that the load on the shaft asks for, such as against gravity. */
   readonly loadMa: number;
+  /** How far the load holds the shaft from its trajectory, in reported ticks at P gain 800. */
+  readonly sagTicks: number;
   /** Supply voltage in V. */
   readonly supplyV: number;
   /** Temperature of the air in °C. */
@@ -20,6 +22,7 @@ export interface Surroundings {
 /** Nothing in the way, a light load, ROBOTIS' recommended 12 V. */
 export const FREE_SURROUNDINGS: Surroundings = {
   loadMa: 20,
+  sagTicks: 0,
   supplyV: 12,
   ambientC: 25,
   obstacleTicks: [-Infinity, Infinity],
@@ -29,7 +32,10 @@ export const FREE_SURROUNDINGS: Surroundings = {
 const FRICTION_MA = 120;
 /** Current a tick of distance to the goal asks for against an obstacle, in mA, at P gain 800. */
 const CONTACT_MA_PER_TICK = 8;
-const STANDARD_P_GAIN = 800;
+/** P gain for which stiffness and sag are said. */
+export const STANDARD_P_GAIN = 800;
+/** Time constant in ms in which a load makes itself felt once torque is on. */
+export const SAG_TIME_MS = 20;
 /** Warming of a motor stalled for good, in °C; less current warms by the square. */
 const STALL_WARMING_C = 200;
 /** Time constant of warming in s, about that of a motor's housing. */

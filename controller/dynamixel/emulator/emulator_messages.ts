@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { ArmName } from "../../../common/robot/aloha.ts";
 import type { ControlItemName } from "../control_table.ts";
 import type { Surroundings } from "./body.ts";
 import type { FaultRates } from "./faults.ts";
@@ -13,6 +14,8 @@ import type { ServoOptions } from "./servo.ts";
 export interface EmulatedBusSpec {
   /** Its servos. */
   readonly servos: readonly ServoOptions[];
+  /** Whose weight its servos carry; those of a bare bus carry nothing. */
+  readonly arm?: ArmName;
   /** A symbolic link to keep on its device, as udev does on a robot; made and removed here. */
   readonly linkPath?: string;
   /** Seed of its faults. 0 unless told. */

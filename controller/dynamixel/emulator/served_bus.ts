@@ -5,6 +5,7 @@
  */
 
 import { seededRandom } from "../../../common/random.ts";
+import { ArmWeight } from "./arm_weight.ts";
 import { BusEmulator } from "./bus_emulator.ts";
 import type { EmulatedBusSpec, EmulatorCommand } from "./emulator_messages.ts";
 import type { ScheduledAnswer } from "./faults.ts";
@@ -20,6 +21,7 @@ export class ServedBus implements Disposable {
   readonly #linkPath: string | undefined;
   readonly #positions: Int32Array;
   #terminal: PseudoTerminal | undefined;
+  readonly #weight: ArmWeight | undefined;
   #due: ScheduledAnswer[] = [];
   /** What the servos' clock is ahead of the caller's. */
   #leapMs = 0;
@@ -34,6 +36,7 @@ export class ServedBus implements Disposable {
   constructor(spec: EmulatedBusSpec, positions: Int32Array) {
     const servos = spec.servos.map((options) => new Servo(options));
     this.#bus = new BusEmulator({ servos, random: seededRandom(spec.seed ?? 0) });
+    this.#weight = spec.arm === undefined ? undefined : new ArmWeight(spec.arm, servos);
     this.#linkPath = spec.linkPath;
     this.#positions = positions;
     this.#plug();
@@ -70,6 +73,7 @@ export class ServedBus implements Disposable {
       this.#due = this.#due.filter(({ atMs }) => atMs > servoMs);
       for (const { bytes } of due) this.#terminal?.write(Uint8Array.from(bytes));
     }
+    this.#weight?.apply(servoMs);
     this.#bus.advance(servoMs);
     this.#bus.servos.forEach((servo, i) => {
       Atomics.store(this.#positions, i, servo.get("presentPosition"));

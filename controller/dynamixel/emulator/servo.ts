@@ -23,7 +23,14 @@ import {
   STATUS_ERROR,
   type StatusErrorNumber,
 } from "../protocol/status_error.ts";
-import { FREE_SURROUNDINGS, motorCurrentMa, stepTemperatureC, type Surroundings } from "./body.ts";
+import {
+  FREE_SURROUNDINGS,
+  motorCurrentMa,
+  SAG_TIME_MS,
+  STANDARD_P_GAIN,
+  stepTemperatureC,
+  type Surroundings,
+} from "./body.ts";
 import { type MotionLimits, type MotionState, stepMotion } from "./motion_profile.ts";
 import { CURRENT_POSITION_MODE, POSITION_MODE, Registers } from "./registers.ts";
 
@@ -67,6 +74,7 @@ export class Servo {
   #limits: MotionLimits = { velocity: Infinity, acceleration: Infinity };
   #shaftTicks: number;
   #ticksPerS = 0;
+  #sagTicks = 0;
   #surroundings: Surroundings = FREE_SURROUNDINGS;
   #temperatureC: number;
   #overloadMs = 0;
@@ -277,6 +285,7 @@ export class Servo {
   /** Stop at once, where the shaft stands, and make that the goal. */
   #hold(): void {
     this.#ticksPerS = 0;
+    this.#sagTicks = 0;
     const position = this.#reported(this.#shaftTicks);
     this.#trajectory = { position, velocity: 0 };
     this.#registers.set("goalPosition", Math.round(position));
@@ -318,8 +327,11 @@ export class Servo {
     if (moves) {
       const goal = this.get("goalPosition");
       this.#trajectory = stepMotion(this.#trajectory, goal, this.#limits, STEP_MS / 1000);
-      const [low, high] = this.#surroundings.obstacleTicks;
-      const position = Math.max(low, Math.min(high, this.#trajectory.position));
+      const { obstacleTicks: [low, high], sagTicks } = this.#surroundings;
+      const sag = sagTicks * STANDARD_P_GAIN / Math.max(1, this.get("positionPGain"));
+      this.#sagTicks += (sag - this.#sagTicks) * STEP_MS / SAG_TIME_MS;
+      const hanging = this.#trajectory.position + this.#sagTicks;
+      const position = Math.max(low, Math.min(high, hanging));
       this.#shaftTicks = this.#shaft(position);
       this.#ticksPerS = ((position - before) * 1000) / STEP_MS;
     }
