@@ -9,9 +9,11 @@ import { UsageError } from "../common/cli/flags.ts";
 import { runMain } from "../common/cli/main.ts";
 import { nearest } from "../common/cli/nearest.ts";
 import type { SoakPart } from "./soak/command.ts";
+import { estop } from "./soak/estop.ts";
+import { kill } from "./soak/kill.ts";
 import { steady } from "./soak/steady.ts";
 
-const PARTS: Readonly<Record<string, SoakPart>> = { steady };
+const PARTS: Readonly<Record<string, SoakPart>> = { steady, estop, kill };
 
 const HELP = [
   "deno task soak PART [flags]",

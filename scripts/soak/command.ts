@@ -58,6 +58,9 @@ export const ARM_FLAGS = {
   },
 } as const satisfies OwnFlags;
 
+/** A logger that says nothing. */
+export const SILENT: Logger = { info() {}, warn() {}, error() {} };
+
 /** What a part works with. */
 export interface SoakContext<F extends OwnFlags> {
   /** The configuration. */
