@@ -228,3 +228,8 @@ Deno.test("mermaidDiagram() draws every transition once", () => {
   const drawn = EXPECTED.filter(([, type]) => type !== "estop" && type !== "shutdown");
   assert.equal(text.match(/-->/g)?.length, drawn.length + 1);
 });
+
+Deno.test("ARCHITECTURE.md shows the machine as it is", async () => {
+  const text = await Deno.readTextFile(new URL("../../ARCHITECTURE.md", import.meta.url));
+  assert.ok(text.includes("```mermaid\n" + mermaidDiagram() + "```\n"));
+});
