@@ -37,6 +37,8 @@ export interface AlohaRobotOptions {
   readonly stepLog: string;
   /** Name of the task and its words, for the log. */
   readonly task: { readonly name: string; readonly prompt: string };
+  /** Where emulated arms stand at first `[14]`; see `RobotArmsOptions.startPose`. */
+  readonly startPose?: Float32Array;
   /** Takes lines for people. */
   readonly logger: Logger;
 }
@@ -45,6 +47,8 @@ export interface AlohaRobotOptions {
 const PUMP_MS = 5;
 /** Looks between two looks for trouble. */
 const PUMPS_A_POLL = 4;
+/** Looks between two writings of the step log: what a power cut may take of it is a second. */
+const PUMPS_A_FLUSH = 200;
 
 /** An open robot. Nothing moves before {@link AlohaRobot.connect}. */
 export class AlohaRobot implements AsyncDisposable {
@@ -131,6 +135,7 @@ export class AlohaRobot implements AsyncDisposable {
       await RobotArms.open({
         ...settings,
         limits,
+        startPose: options.startPose,
         logger,
         onBusEvent: (arm, event: BusEvent) =>
           tell(({ supervisor }) => supervisor.onBusEvent(arm, event)),
@@ -203,6 +208,8 @@ export class AlohaRobot implements AsyncDisposable {
     this.arms.motion.alive();
     this.#takeRecords();
     if (++this.#pumps % PUMPS_A_POLL !== 0) return;
+    // A failure shows in `failure`, and is told below.
+    if (this.#pumps % PUMPS_A_FLUSH === 0) this.log?.flush().catch(() => {});
     this.heartbeat?.poll();
     this.supervisor.poll();
     this.onPoll();
