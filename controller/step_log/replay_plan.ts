@@ -16,6 +16,8 @@ import {
   CONTROL_RATE_HZ,
   STATE_NAMES,
 } from "../../common/robot/aloha.ts";
+import { MAX_OUTSIDE_TICKS } from "../arms/inspect_servo.ts";
+import { gripperRadToCommand, ticksToRad } from "../arms/units.ts";
 import { HOLD_REASONS, MOTION_RECORD } from "../motion/motion_memory.ts";
 import { DEFAULT_LIMITS } from "../safety/default_limits.ts";
 import { MOVING_NAMES, type SafetyLimits } from "../safety/limits.ts";
@@ -52,8 +54,13 @@ const SAME_POSE = 1e-6;
 /** Speed at which poses are joined: rad or openings a second, at speed 1. */
 const JOIN_SPEED = 0.4;
 
-/** Limits are numbers of float64, logged commands of float32: as much as rounding moves one. */
-const ROUNDING = 1e-6;
+/**
+ * Arms may stand so far outside their limits when torque is switched on, in rad, and their first commands
+ * are where they stand: those are moved to the limit.
+ */
+const OUTSIDE_RAD = ticksToRad(MAX_OUTSIDE_TICKS) - ticksToRad(0);
+/** The same for a gripper's command. */
+const OUTSIDE_OPENING = gripperRadToCommand(OUTSIDE_RAD) - gripperRadToCommand(0);
 
 const NOT_STARTED = HOLD_REASONS.indexOf("not started");
 
@@ -139,13 +146,14 @@ function largestStep(from: Float64Array, to: Float64Array): number {
   return largest;
 }
 
-/** Refuse a pose that is outside its limits; move one that is within rounding of them inside. */
+/** Refuse a pose that is outside its limits; move one that arms may have begun at inside. */
 function checkPose(pose: Float64Array, limits: SafetyLimits, cycle: number): void {
   ARM_NAMES.forEach((arm, a) => {
     MOVING_NAMES.forEach((name, j) => {
       const i = a * MOVING_NAMES.length + j;
       const { positionMin: min, positionMax: max } = limits.arms[arm][name];
-      if (!(pose[i] >= min - ROUNDING && pose[i] <= max + ROUNDING)) {
+      const outside = name === "gripper" ? OUTSIDE_OPENING : OUTSIDE_RAD;
+      if (!(pose[i] >= min - outside && pose[i] <= max + outside)) {
         throw new RangeError(
           `Cannot replay: ${STATE_NAMES[i]} of cycle ${cycle} is ${
             pose[i]

@@ -83,6 +83,9 @@ export class BusThread implements ServoAccess, AsyncDisposable {
   #lastCall = 0;
   #mode: BusMode = "idle";
   #failure: Failure | undefined;
+  #expected: readonly number[] = [];
+  /** Servos whose silence was expected and has not been told of. */
+  readonly #untold = new Set<number>();
 
   private constructor(
     options: BusThreadOptions,
@@ -214,6 +217,19 @@ export class BusThread implements ServoAccess, AsyncDisposable {
     await this.#askServo({ kind: "reboot", id });
   }
 
+  /**
+   * Say which servos are restarted on purpose: nothing is logged of their silence, events come all the
+   * same. A servo that is silent still when it is not expected any more is told of then.
+   *
+   * @param ids The servos; none ends it.
+   */
+  expectSilence(ids: readonly number[]): void {
+    this.#expected = ids;
+    const still = [...this.#untold].filter((id) => !ids.includes(id));
+    for (const id of still) this.#untold.delete(id);
+    this.#tellOfServos("warn", "No answer from", still);
+  }
+
   /** Close the port and end the thread. The servos stay as they are. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#failure === undefined) {
@@ -292,8 +308,6 @@ export class BusThread implements ServoAccess, AsyncDisposable {
 
   #tell(event: BusEvent): void {
     const { logger, name, onEvent } = this.#options;
-    const servos = (ids: readonly number[]) =>
-      `servo${ids.length > 1 ? "s" : ""} ${ids.join(", ")} of the ${name}`;
     switch (event.kind) {
       case "lost":
         this.#mode = "idle";
@@ -302,12 +316,17 @@ export class BusThread implements ServoAccess, AsyncDisposable {
       case "back":
         logger.info(`The ${name} is back: ${event.sentence}`);
         break;
-      case "silent":
-        logger.warn(`No answer from ${servos(event.ids)}`);
+      case "silent": {
+        const isExpected = (id: number) => this.#expected.includes(id);
+        for (const id of event.ids.filter(isExpected)) this.#untold.add(id);
+        this.#tellOfServos("warn", "No answer from", event.ids.filter((id) => !isExpected(id)));
         break;
-      case "heard":
-        logger.info(`Answers again from ${servos(event.ids)}`);
+      }
+      case "heard": {
+        const told = event.ids.filter((id) => !this.#untold.delete(id));
+        this.#tellOfServos("info", "Answers again from", told);
         break;
+      }
       case "mode":
         this.#mode = event.mode;
         logger.warn(`The ${name} has gone to mode ${event.mode} by itself: torque was turned off`);
@@ -316,6 +335,12 @@ export class BusThread implements ServoAccess, AsyncDisposable {
         event satisfies never;
     }
     onEvent?.(event);
+  }
+
+  #tellOfServos(level: "info" | "warn", what: string, ids: readonly number[]): void {
+    if (ids.length === 0) return;
+    const servos = `servo${ids.length > 1 ? "s" : ""} ${ids.join(", ")}`;
+    this.#options.logger[level](`${what} ${servos} of the ${this.name}`);
   }
 }
 
