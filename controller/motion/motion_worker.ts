@@ -22,7 +22,7 @@ const scope = self as unknown as WorkerScope;
 
 function runUntilEnd({ setup, end }: MotionRequest): void {
   // What comes of it, the buses' threads tell.
-  askForRealtime();
+  askForRealtime("motion");
   warmUp(setup);
   const word = new Int32Array(end);
   const cycle = new MotionCycle(setup, sharedNowMs());

@@ -13,8 +13,11 @@
 const SCHED_FIFO = 1;
 /** Children begin in the usual class. */
 const SCHED_RESET_ON_FORK = 0x4000_0000;
-/** The least of 99: it is enough to come before all usual threads, and leaves the kernel's own ahead. */
-const PRIORITY = 1;
+/**
+ * Priorities of 1–99, all before the usual threads and behind the kernel's own. What a bus thread waits
+ * for comes before it: ROBOTIS' library waits by asking again and again, and would keep the others out.
+ */
+export const REALTIME_PRIORITY = { bus: 1, motion: 2, emulator: 3 } as const;
 
 /** How the asking went. */
 export interface RealtimeAnswer {
@@ -26,15 +29,16 @@ export interface RealtimeAnswer {
 
 /** How to be granted it, for people. */
 const ADVICE =
-  "to keep deadlines on a busy machine, let this user run real-time threads: a line `USER - rtprio 1` " +
+  "to keep deadlines on a busy machine, let this user run real-time threads: a line `USER - rtprio 3` " +
   "in /etc/security/limits.conf, then log in again";
 
 /**
  * Ask for the calling thread. Never throws: a controller without it still works.
  *
+ * @param thread Which one it is.
  * @returns Whether it was granted.
  */
-export function askForRealtime(): RealtimeAnswer {
+export function askForRealtime(thread: keyof typeof REALTIME_PRIORITY): RealtimeAnswer {
   const refused = (why: string): RealtimeAnswer => ({
     isGranted: false,
     sentence: `Control threads run at the usual priority (${why}); ${ADVICE}`,
@@ -44,7 +48,7 @@ export function askForRealtime(): RealtimeAnswer {
     const library = Deno.dlopen("libc.so.6", {
       sched_setscheduler: { parameters: ["i32", "i32", "buffer"], result: "i32" },
     });
-    const parameter = new Uint8Array(Int32Array.of(PRIORITY).buffer);
+    const parameter = new Uint8Array(Int32Array.of(REALTIME_PRIORITY[thread]).buffer);
     const result = library.symbols.sched_setscheduler(
       0, // the calling thread
       SCHED_FIFO | SCHED_RESET_ON_FORK,

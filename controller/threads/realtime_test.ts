@@ -21,7 +21,7 @@ Deno.test({
     const code = `import { askForRealtime } from "${new URL("./realtime.ts", import.meta.url)}";
       ${schedulingClass.toString()}
       const CLASS = ${CLASS};
-      self.postMessage({ answer: askForRealtime(), policy: schedulingClass() });`;
+      self.postMessage({ answer: askForRealtime("bus"), policy: schedulingClass() });`;
     const url = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
     const worker = new Worker(url, { type: "module" });
     const said = Promise.withResolvers<

@@ -46,7 +46,7 @@ function start({ buses: specs, positions }: EmulatorRequest & { kind: "start" })
     return;
   }
   // Servos answer at once, whatever the machine that plays them has to do.
-  askForRealtime();
+  askForRealtime("emulator");
   self.postMessage({ kind: "ready", ports: buses.map(({ port }) => port) });
   serve();
 }

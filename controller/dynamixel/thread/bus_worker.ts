@@ -44,7 +44,7 @@ function open({ setup }: BusRequest & { kind: "open" }): void {
   } catch (error) {
     return scope.postMessage({ kind: "notOpened", failure: failureOf(error) });
   }
-  const realtime = askForRealtime().sentence;
+  const realtime = askForRealtime("bus").sentence;
   scope.postMessage({ kind: "opened", reason: loop.driverReason, realtime });
   void serve(loop);
 }
