@@ -10,10 +10,11 @@ import { runMain } from "../common/cli/main.ts";
 import { nearest } from "../common/cli/nearest.ts";
 import type { SoakPart } from "./soak/command.ts";
 import { estop } from "./soak/estop.ts";
+import { jerk } from "./soak/jerk.ts";
 import { kill } from "./soak/kill.ts";
 import { steady } from "./soak/steady.ts";
 
-const PARTS: Readonly<Record<string, SoakPart>> = { steady, estop, kill };
+const PARTS: Readonly<Record<string, SoakPart>> = { steady, estop, kill, jerk };
 
 const HELP = [
   "deno task soak PART [flags]",

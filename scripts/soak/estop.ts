@@ -9,7 +9,7 @@ import type { OwnFlags } from "../../common/cli/command.ts";
 import { seededRandom, uniform } from "../../common/random.ts";
 import { sharedNowMs } from "../../controller/threads/clock.ts";
 import { percentile } from "../statistics.ts";
-import { ARM_FLAGS, type SoakPart, soakPart } from "./command.ts";
+import { ARM_FLAGS, SILENT, type SoakPart, soakPart } from "./command.ts";
 import { PolicyRun, policyRunOptions } from "./policy_run.ts";
 import { type Finding, loadNote } from "./report.ts";
 import { hasMoved, stillFromMs } from "./servo_stop.ts";
