@@ -10,11 +10,12 @@ import { runMain } from "../common/cli/main.ts";
 import { nearest } from "../common/cli/nearest.ts";
 import type { SoakPart } from "./soak/command.ts";
 import { estop } from "./soak/estop.ts";
+import { faults } from "./soak/faults.ts";
 import { jerk } from "./soak/jerk.ts";
 import { kill } from "./soak/kill.ts";
 import { steady } from "./soak/steady.ts";
 
-const PARTS: Readonly<Record<string, SoakPart>> = { steady, estop, kill, jerk };
+const PARTS: Readonly<Record<string, SoakPart>> = { steady, estop, kill, faults, jerk };
 
 const HELP = [
   "deno task soak PART [flags]",
