@@ -22,9 +22,11 @@ import { type ArmCheck, checkArm } from "../arms/arm_check.ts";
 import { planPose, sleepPose } from "../arms/poses.ts";
 import { prepareArm } from "../arms/prepare_arm.ts";
 import { rebootGripper, recoverServos } from "../arms/restart_servos.ts";
-import { SERVO_LAYOUT } from "../arms/servo_layout.ts";
+import { GRIPPER_ID, SERVO_LAYOUT } from "../arms/servo_layout.ts";
+import { servoLabel } from "../arms/servo_faults.ts";
 import { disableTorque, enableTorque } from "../arms/torque.ts";
 import { ticksToState } from "../arms/units.ts";
+import { readItem } from "../arms/verified_write.ts";
 import { armWatchdog, disarmWatchdog } from "../arms/watchdog.ts";
 import { EmulatorHost } from "../dynamixel/emulator/emulator_host.ts";
 import { viperXServos } from "../dynamixel/emulator/viperx_arm.ts";
@@ -59,6 +61,11 @@ export interface RobotArmsOptions {
   readonly limits: SafetyLimits;
   /** Everything is done but torque. */
   readonly isDryRun: boolean;
+  /**
+   * Where emulated arms stand at first `[14]`: rad, grippers 0–1. Lying at rest with closed grippers
+   * unless told.
+   */
+  readonly startPose?: Float32Array;
   /** Takes lines for people. */
   readonly logger: Logger;
   /** Called with every event of a bus. */
@@ -70,7 +77,7 @@ export interface RobotArmsOptions {
 /** Seed of the emulated buses' faults. */
 const EMULATOR_SEED = 1;
 /** ALOHA's line rate, in bit/s. */
-const BAUD_RATE = 1_000_000;
+export const BAUD_RATE = 1_000_000;
 /** Cycles of the threads begin this long after they are made: they take about 0.2 s to start. */
 const EPOCH_LEAD_MS = 500;
 /** Longest wait beyond a plan's own time for the arms to arrive, in ms: gravity and lag. */
@@ -120,7 +127,7 @@ export class RobotArms implements AsyncDisposable {
   static async open(options: RobotArmsOptions): Promise<RobotArms> {
     const { kind, rateHz, limits, isDryRun, logger } = options;
     await using stack = new AsyncDisposableStack();
-    const emulator = kind === "emulated" ? stack.use(await startEmulator()) : null;
+    const emulator = kind === "emulated" ? await startEmulator(options.startPose, stack) : null;
     const latch = new StopLatch();
     const epochMs = sharedNowMs() + EPOCH_LEAD_MS;
     const openBus = async (arm: ArmName) => {
@@ -173,12 +180,14 @@ export class RobotArms implements AsyncDisposable {
    * Make both arms hold where they are, by torque, and let the motion thread begin from there.
    *
    * @param signal Ends it between two parts by throwing its reason.
-   * @throws {Error} A servo does not do what it must; the sentence says which and what to do.
+   * @throws {Error} A servo does not do what it must, or has torque in a dry run; the sentence says which
+   * and what to do.
    */
   async engage(signal: AbortSignal): Promise<void> {
     const { limits, isDryRun, logger } = this.#options;
     await this.#forBoth(async (arm) => {
       await this.#pauseCycles(arm);
+      if (isDryRun) await this.#refuseTorque(arm);
       const changes = await prepareArm(this.buses[arm], limits.arms[arm], { isDryRun });
       for (const change of changes) logger.info(`The ${arm} arm: ${change}`);
       signal.throwIfAborted();
@@ -230,11 +239,16 @@ export class RobotArms implements AsyncDisposable {
    */
   async restartGrippers(signal: AbortSignal): Promise<void> {
     const { limits, isDryRun } = this.#options;
-    await this.#forBoth(async (arm) => {
-      await this.#pauseCycles(arm);
-      await rebootGripper(this.buses[arm], limits.arms[arm], { sleep, isDryRun });
-    }, signal);
-    await this.#startCycles(signal);
+    try {
+      await this.#forBoth(async (arm) => {
+        await this.#pauseCycles(arm);
+        this.buses[arm].expectSilence([GRIPPER_ID]);
+        await rebootGripper(this.buses[arm], limits.arms[arm], { sleep, isDryRun });
+      }, signal);
+      await this.#startCycles(signal);
+    } finally {
+      for (const arm of ARM_NAMES) this.buses[arm].expectSilence([]);
+    }
   }
 
   /** Lay both arms down and let them go. @throws {Error} The arms do not arrive; they keep torque then. */
@@ -254,7 +268,8 @@ export class RobotArms implements AsyncDisposable {
   }
 
   /**
-   * Restart the servos that have shut down, and look at both arms again.
+   * Restart the servos that have shut down, and look at both arms again. Nothing is driven afterwards,
+   * but the servos are still listened to.
    *
    * @returns The arms as they are then, and which servos were restarted.
    * @throws {Error} A servo is too hot still, or does not come back.
@@ -262,13 +277,24 @@ export class RobotArms implements AsyncDisposable {
   async recover(): Promise<{ readonly checks: ArmCheck[]; readonly restarted: string[] }> {
     const { limits, isDryRun } = this.#options;
     const restarted: string[] = [];
-    for (const arm of ARM_NAMES) {
-      await this.#pauseCycles(arm);
-      const options = { sleep, isDryRun };
-      const ids = await recoverServos(this.buses[arm], arm, ALL_SERVOS, limits.arms[arm], options);
-      restarted.push(...ids.map((id) => `servo ${id} of the ${arm} arm`));
+    try {
+      for (const arm of ARM_NAMES) {
+        await this.#pauseCycles(arm);
+        const bus = this.buses[arm];
+        const ids = await recoverServos(bus, arm, ALL_SERVOS, limits.arms[arm], {
+          sleep,
+          isDryRun,
+        });
+        restarted.push(...ids.map((id) => `servo ${id} of the ${arm} arm`));
+      }
+      return { checks: await this.check(), restarted };
+    } finally {
+      // A servo that is too hot is waited for: somebody should see how it cools.
+      await Promise.allSettled(
+        ARM_NAMES.filter((arm) => this.buses[arm].mode === "idle")
+          .map((arm) => this.buses[arm].setMode("monitor")),
+      );
     }
-    return { checks: await this.check(), restarted };
   }
 
   /**
@@ -317,6 +343,17 @@ export class RobotArms implements AsyncDisposable {
     await bus.setMode("idle");
   }
 
+  /** A dry run switches no torque on, but a servo that has it would follow the goals all the same. */
+  async #refuseTorque(arm: ArmName): Promise<void> {
+    for (const id of ALL_SERVOS) {
+      if (await readItem(this.buses[arm], id, "torqueEnable") === 0) continue;
+      throw new Error(
+        `Cannot make a dry run: ${servoLabel(arm, id)} has torque and would move; lay the arms ` +
+          "down and run `deno task robot torque-off`",
+      );
+    }
+  }
+
   async #startCycles(signal: AbortSignal): Promise<void> {
     // Driving writes nothing before the motion thread has made a setpoint of the poses that it reads.
     await this.#forBoth((arm) => this.buses[arm].setMode("drive"), signal);
@@ -352,8 +389,25 @@ export class RobotArms implements AsyncDisposable {
 
 const isGripper = (i: number) => i % ARM_DIM === JOINTS_PER_ARM;
 
-function startEmulator(): Promise<EmulatorHost> {
-  return EmulatorHost.start(
-    ARM_NAMES.map((_, i) => ({ servos: viperXServos(), seed: EMULATOR_SEED + i })),
-  );
+/**
+ * Start both emulated arms, on devices that keep their names, as those of a robot do by udev.
+ *
+ * @param pose Where they stand at first `[14]`; in their sleep pose unless told.
+ * @param stack Owner of the emulator and of its devices' folder.
+ * @returns The emulator, a bus for each arm, left first.
+ * @throws {Error} This machine has no pseudo-terminals.
+ */
+export async function startEmulator(
+  pose: Float32Array | undefined,
+  stack: AsyncDisposableStack,
+): Promise<EmulatorHost> {
+  const folder = await Deno.makeTempDir({ prefix: "tendon-arms-" });
+  stack.defer(() => Deno.remove(folder, { recursive: true }));
+  const buses = ARM_NAMES.map((arm, i) => ({
+    arm,
+    servos: viperXServos(pose?.subarray(i * ARM_DIM, (i + 1) * ARM_DIM)),
+    linkPath: `${folder}/${arm}`,
+    seed: EMULATOR_SEED + i,
+  }));
+  return stack.use(await EmulatorHost.start(buses));
 }

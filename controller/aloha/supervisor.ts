@@ -26,6 +26,7 @@ import {
   type Reaction,
   type RequiredAction,
   type RobotEvent,
+  type RobotState,
 } from "../safety/state_machine.ts";
 import type { EventKind } from "../step_log/layout.ts";
 import type { RobotArms } from "./robot_arms.ts";
@@ -64,8 +65,11 @@ export class Supervisor implements AsyncDisposable {
   #isServicing = false;
   #needsStart: boolean;
   #isFirstLook = true;
+  #isClosed = false;
   /** When servos were last worked on; readings of their health may be as old as they take turns. */
   #servicedMs = -Infinity;
+  /** Faults that have been named since torque was last switched on. */
+  readonly #named = new Set<string>();
   readonly #lost = new Set<ArmName>();
   readonly #silent = new Map<ArmName, Set<number>>(ARM_NAMES.map((arm) => [arm, new Set()]));
   readonly #counts = { faults: 0, disconnects: 0, stops: 0, recoveries: 0 };
@@ -115,7 +119,7 @@ export class Supervisor implements AsyncDisposable {
     const reaction = react(before, event);
     if (!reaction.isAccepted) return reaction;
     this.#status = reaction.status;
-    this.#perform(event, reaction.action);
+    this.#perform(event, reaction.action, before.state);
     if (before.state !== this.#status.state) {
       const why = this.#status.reason === "" ? event.type : this.#status.reason;
       logger.info(`The robot is ${this.#status.state} (${why})`);
@@ -197,24 +201,29 @@ export class Supervisor implements AsyncDisposable {
    * arms are looked at and switched on anew.
    */
   poll(): void {
-    if (!this.#isEngaged || this.#isServicing) return;
+    if (!this.#isEngaged || this.#isServicing || this.#isClosed) return;
     const { arms } = this.#options;
-    const faults: string[] = [];
+    const faults = new Map<string, string>();
     let isLoose = false;
     const isCurrent = performance.now() - this.#servicedMs > HEALTH_ROUND_MS;
     for (const arm of isCurrent ? ARM_NAMES : []) {
       const health = arms.buses[arm].readHealth();
-      for (const servo of health?.servos ?? []) {
-        if (servo.hardwareError > 0) faults.push(faultSentence(arm, servo.id, servo.hardwareError));
-        isLoose ||= servo.watchdog < 0 || (servo.torque === 0 && !arms.isDryRun);
+      for (const { id, hardwareError, watchdog, torque } of health?.servos ?? []) {
+        if (hardwareError > 0) {
+          faults.set(`${arm} ${id} ${hardwareError}`, faultSentence(arm, id, hardwareError));
+        }
+        isLoose ||= watchdog < 0 || (torque === 0 && !arms.isDryRun);
       }
     }
     const motion = arms.motion.status();
-    if (FAULT_HOLDS.includes(motion.hold)) faults.push(describeHold(motion));
-    if (faults.length > 0) {
-      if (this.#status.state !== "faulted") this.#fault(faults.join("; "));
-      return;
+    if (FAULT_HOLDS.includes(motion.hold)) {
+      faults.set(`${motion.hold} ${motion.blame?.culprit}`, describeHold(motion));
     }
+    // One that comes while the robot is faulted already is named, too.
+    const fresh = [...faults].filter(([key]) => !this.#named.has(key));
+    for (const [key] of fresh) this.#named.add(key);
+    if (fresh.length > 0) this.#fault(fresh.map(([, sentence]) => sentence).join("; "));
+    if (faults.size > 0) return;
     if (isLoose || motion.hold === "arm silent") {
       this.#options.record("fault", "a servo has let go or stopped by itself");
       this.#options.logger.warn(
@@ -257,8 +266,10 @@ export class Supervisor implements AsyncDisposable {
     let sentence = "";
     await this.#run(async () => {
       const { arms, logger } = this.#options;
+      // The arms' cycles are paused now, and torque may be off.
+      this.#isEngaged = false;
       try {
-        const { checks, restarted } = await arms.recover();
+        const { checks, restarted } = await this.#service(() => arms.recover());
         for (const check of checks) logger.info(armTable(check));
         const refused = checks.flatMap((check) => check.isFit ? [] : [check]);
         if (refused.length > 0) {
@@ -267,6 +278,7 @@ export class Supervisor implements AsyncDisposable {
         }
         this.#needsStart = true;
         this.#counts.recoveries++;
+        this.#reconnectAll();
         this.dispatch({ type: "checked" });
         const { isAccepted } = this.dispatch({ type: "recover" });
         const what = restarted.length === 0
@@ -277,7 +289,8 @@ export class Supervisor implements AsyncDisposable {
           ? `Recovered: ${what}; support the arms, then say start: they will home`
           : `Cannot recover: the robot is ${this.#status.state}`;
       } catch (error) {
-        sentence = `Cannot recover: ${messageOf(error)}`;
+        const message = messageOf(error);
+        sentence = message.startsWith("Cannot recover") ? message : `Cannot recover: ${message}`;
       }
     });
     this.#options.logger.info(sentence);
@@ -285,8 +298,9 @@ export class Supervisor implements AsyncDisposable {
     return sentence;
   }
 
-  /** End all tasks; the arms hold. */
+  /** End all tasks; the arms hold, and nothing that still happens to them begins another. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
     this.#removeStopListener();
     this.#options.arms.motion.hold();
     this.dispatch({ type: "shutdown" });
@@ -306,13 +320,19 @@ export class Supervisor implements AsyncDisposable {
     this.dispatch({ type: "disconnect" });
   }
 
+  /** Forget which servos were silent: a look at the arms finds out, where no cycles do. */
+  #reconnectAll(): void {
+    for (const ids of this.#silent.values()) ids.clear();
+    this.#reconnectIfAllThere();
+  }
+
   #reconnectIfAllThere(): void {
-    if (this.#status.isConnected || this.#lost.size > 0) return;
+    if (this.#isClosed || this.#status.isConnected || this.#lost.size > 0) return;
     if ([...this.#silent.values()].some((ids) => ids.size > 0)) return;
     this.dispatch({ type: "connected" });
   }
 
-  #perform(event: RobotEvent, action: RequiredAction): void {
+  #perform(event: RobotEvent, action: RequiredAction, before: RobotState): void {
     const { motion } = this.#options.arms;
     const { state } = this.#status;
     // What is under way serves a purpose that these take away.
@@ -320,6 +340,10 @@ export class Supervisor implements AsyncDisposable {
       motion.hold();
       this.#isEngaged &&= event.type === "fault";
       this.#abort.abort(new Error(`The robot is ${state}`));
+    }
+    // The way home would end far from it, and count as arms that do not arrive.
+    if (event.type === "hold" && before === "homing") {
+      this.#abort.abort(new Error("The robot was told to hold"));
     }
     switch (action) {
       case "none":
@@ -369,6 +393,7 @@ export class Supervisor implements AsyncDisposable {
 
   async #engage(signal: AbortSignal): Promise<void> {
     await this.#service(() => this.#options.arms.engage(signal));
+    this.#named.clear();
     this.#isEngaged = true;
   }
 
@@ -381,10 +406,10 @@ export class Supervisor implements AsyncDisposable {
     this.dispatch({ type: "homed" });
   }
 
-  async #service(work: () => Promise<void>): Promise<void> {
+  async #service<T>(work: () => Promise<T>): Promise<T> {
     this.#isServicing = true;
     try {
-      await work();
+      return await work();
     } finally {
       this.#isServicing = false;
       this.#servicedMs = performance.now();
@@ -393,29 +418,35 @@ export class Supervisor implements AsyncDisposable {
 
   /** Do something after what is under way; its failure is a fault, unless its purpose is gone. */
   #start(work: (signal: AbortSignal) => Promise<void>): void {
-    if (this.#abort.signal.aborted) this.#abort = new AbortController();
-    const { signal } = this.#abort;
+    if (this.#isClosed) return;
+    const signal = this.#freshSignal();
     void this.#run(async () => {
       if (signal.aborted) return;
       try {
         await work(signal);
       } catch (error) {
-        if (!signal.aborted) await this.#failed(error, signal);
+        if (!signal.aborted) await this.#failed(error);
       }
     });
   }
 
+  /** A signal that has not been aborted yet. */
+  #freshSignal(): AbortSignal {
+    if (this.#abort.signal.aborted) this.#abort = new AbortController();
+    return this.#abort.signal;
+  }
+
   /** A task has failed: servos and ports that are away may come back, anything else is a fault. */
-  async #failed(error: unknown, signal: AbortSignal): Promise<void> {
+  async #failed(error: unknown): Promise<void> {
     const isAway = (error instanceof BusError && error.fault !== "refused") ||
       [...this.#silent.values()].some((ids) => ids.size > 0);
     if (this.#isFirstLook || !isAway) return this.#fault(messageOf(error));
     this.#options.logger.warn(`${messageOf(error)}; trying again until it answers`);
     this.#options.record("fault", messageOf(error));
     this.#disconnected();
+    const signal = this.#freshSignal();
     await pause(RECHECK_MS, signal);
-    for (const ids of this.#silent.values()) ids.clear();
-    this.#reconnectIfAllThere();
+    this.#reconnectAll();
   }
 
   #run(work: () => Promise<void>): Promise<void> {
@@ -430,7 +461,9 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** Wait so long, or until the signal is aborted. */
 async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
   const { promise, resolve } = Promise.withResolvers<void>();
   const timer = setTimeout(resolve, ms);
   const onAbort = () => resolve();

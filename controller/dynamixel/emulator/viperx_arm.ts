@@ -4,7 +4,7 @@
  * @module
  */
 
-import { ARM_JOINT_NAMES, SLEEP_POSE_RAD } from "../../../common/robot/aloha.ts";
+import { ARM_JOINT_NAMES, JOINTS_PER_ARM, SLEEP_POSE_RAD } from "../../../common/robot/aloha.ts";
 import {
   GRIPPER_ID,
   LAYOUT_BAUD_CODE,
@@ -19,17 +19,21 @@ import type { ServoOptions } from "./servo.ts";
 /** The first firmware that knows fast reads. */
 const FIRMWARE = 45;
 
+/** An arm at rest, gripper closed. */
+const ASLEEP: readonly number[] = [...SLEEP_POSE_RAD, 0];
+
 /**
- * Servos of an arm at rest in its sleep pose, gripper closed, without torque.
+ * Servos of an arm without torque.
  *
+ * @param pose Where it stands `[7]`: rad, gripper 0–1; in its sleep pose, gripper closed, unless told.
  * @returns Options of nine servos, in the order of their IDs; plain data that a message can carry.
  */
-export function viperXServos(): ServoOptions[] {
+export function viperXServos(pose: ArrayLike<number> = ASLEEP): ServoOptions[] {
   return SERVO_LAYOUT.map((layout) => {
     const { id, joint, model, driveMode, minTicks, maxTicks, secondaryId, operatingMode } = layout;
     const rad = id === GRIPPER_ID
-      ? gripperCommandToRad(0)
-      : SLEEP_POSE_RAD[ARM_JOINT_NAMES.findIndex((name) => name === joint)];
+      ? gripperCommandToRad(pose[JOINTS_PER_ARM])
+      : pose[ARM_JOINT_NAMES.findIndex((name) => name === joint)];
     const reported = radToTicks(rad);
     return {
       model,
