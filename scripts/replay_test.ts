@@ -6,16 +6,11 @@ import { resetState } from "../common/robot/aloha.ts";
 import { TEST_HEADER, testRecord } from "../controller/step_log/testing.ts";
 import { StepLogWriter } from "../controller/step_log/writer.ts";
 import { parseReplaySettings } from "./replay/settings.ts";
+import { runTool } from "./robot/testing.ts";
 
 const SCRIPT = fileURLToPath(new URL("./replay.ts", import.meta.url));
 
-async function run(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "--no-check", "--allow-read", "--allow-write", "--allow-env", SCRIPT, ...args],
-  }).output();
-  const text = new TextDecoder();
-  return { code, stdout: text.decode(stdout), stderr: text.decode(stderr) };
-}
+const run = (...args: string[]) => runTool("replay.ts", args);
 
 async function writeLog(path: string): Promise<void> {
   await using writer = await StepLogWriter.open(path, TEST_HEADER);
@@ -60,22 +55,31 @@ Deno.test("replay.ts prints tables, or JSON, and writes pictures", async () => {
 Deno.test("replay.ts ends with 2 for wrong usage and 1 for a file that is no log", async () => {
   const [usage, noLog] = await Promise.all([run("--jerk"), run(SCRIPT)]);
   assert.equal(usage.code, 2);
-  assert.match(usage.stderr, /^Cannot replay: one step log is expected, 0 were given; see /);
+  assert.match(usage.stderr, /^deno task replay LOG takes one path \(LOG\), but none is given\.$/m);
   assert.equal(noLog.code, 1);
   assert.match(noLog.stderr, /^Cannot read the step log .*replay\.ts: .*no.*\.$/m);
 });
 
 Deno.test("parseReplaySettings() reads flags and says what is wrong with one", () => {
-  assert.deepEqual(parseReplaySettings(["--help"]), null);
-  const { path, every, size, task } = parseReplaySettings(["--every", "3", "log"])!;
-  assert.deepEqual([path, every, size, task], ["log", 3, 224, null]);
+  const help = parseReplaySettings(["--help"]);
+  assert.ok(help.kind === "help" && /^deno task replay LOG –/.test(help.text));
+  const parsed = parseReplaySettings(["--every", "3", "log", "--task", "transfer_cube"]);
+  assert.ok(parsed.kind === "run");
+  const { path, every, size, task, frames, robot, speed } = parsed.settings;
+  assert.deepEqual(
+    [path, every, size, task, frames, robot, speed],
+    ["log", 3, 224, "transfer_cube", null, "simulated", 0.25],
+  );
+  const plain = parseReplaySettings(["log"]);
+  assert.ok(plain.kind === "run" && plain.settings.task === null, "the log's own");
   const cases: readonly (readonly [readonly string[], RegExp])[] = [
-    [["a", "b"], /one step log is expected, 2 were given/],
-    [["a", "--every", "0"], /--every is "0", expected an integer in 1–100000/],
-    [["a", "--size", "x"], /--size is "x", expected an integer in 1–4096/],
-    [["a", "--speed", "2"], /--speed is "2", expected a number in 0\.05–1/],
-    [["a", "--task", "juggle"], /Unknown task "juggle"/],
-    [["a", "--wat"], /--wat/],
+    [["a", "b"], /takes one path \(LOG\), but 2 are given/],
+    [["a", "--every", "0"], /Invalid --every: it is 0, but it takes an integer from 1 to 100000/],
+    [["a", "--size", "x"], /Invalid --size: it is "x"/],
+    [["a", "--speed", "2"], /Invalid --speed: it is 2, but it takes a number from 0\.05 to 1/],
+    [["a", "--robot", "arm"], /Invalid --robot: it is "arm"/],
+    [["a", "--task", "juggle"], /Invalid --task: it is "juggle"/],
+    [["a", "--wat"], /Unknown flag --wat/],
   ];
   for (const [args, message] of cases) {
     assert.throws(() => parseReplaySettings(args), { name: "UsageError", message });

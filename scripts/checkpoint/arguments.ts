@@ -4,8 +4,9 @@
  * @module
  */
 
+import type { Config, ConfigField } from "../../common/config/config.ts";
 import type { Command, OwnFlags, OwnValues } from "../../common/cli/command.ts";
-import { kebabCase } from "../../common/cli/command.ts";
+import { flagSpecs } from "../../common/cli/command.ts";
 import { parseCommand, UsageError } from "../../common/cli/flags.ts";
 
 /** A subcommand. */
@@ -16,6 +17,8 @@ export interface Subcommand<F extends OwnFlags> {
   readonly summary: string;
   /** What its paths are called, in their order. */
   readonly paths: readonly string[];
+  /** Configuration fields that it takes as flags; none unless told. */
+  readonly fields?: readonly ConfigField[];
   /** Its flags. */
   readonly flags: F;
 }
@@ -35,6 +38,10 @@ export type ParsedSubcommand<F extends OwnFlags> =
     readonly paths: readonly string[];
     /** Its flags. */
     readonly flags: OwnValues<F>;
+    /** The demo preset with the given fields in place. */
+    readonly config: Config;
+    /** camelCase names of the flags that were given. */
+    readonly given: ReadonlySet<string>;
   };
 
 /**
@@ -48,10 +55,10 @@ export function parseSubcommand<const F extends OwnFlags>(
   subcommand: Subcommand<F>,
   args: readonly string[],
 ): ParsedSubcommand<F> {
-  const { name, summary, paths: wanted, flags } = subcommand;
+  const { name, summary, paths: wanted, fields = [], flags } = subcommand;
   const takesValue = new Set(
-    Object.entries(flags).filter(([, flag]) => flag.kind !== "boolean")
-      .map(([flag]) => `--${kebabCase(flag)}`),
+    flagSpecs({ name, summary, preset: "demo", fields, flags })
+      .filter(({ kind }) => kind !== "boolean").map(({ flag }) => `--${flag}`),
   );
   const paths: string[] = [];
   const rest: string[] = [];
@@ -62,7 +69,7 @@ export function parseSubcommand<const F extends OwnFlags>(
       if (takesValue.has(args[i].replaceAll("_", "-")) && i + 1 < args.length) rest.push(args[++i]);
     }
   }
-  const command: Command<F> = { name, summary, preset: "demo", fields: [], flags };
+  const command: Command<F> = { name, summary, preset: "demo", fields, flags };
   const parsed = parseCommand(command, rest);
   if (parsed.kind === "help") return parsed;
   if (paths.length !== wanted.length) {
@@ -73,5 +80,6 @@ export function parseSubcommand<const F extends OwnFlags>(
         } given.`,
     );
   }
-  return { kind: "run", paths, flags: parsed.flags };
+  const { config, given } = parsed;
+  return { kind: "run", paths, flags: parsed.flags, config, given };
 }

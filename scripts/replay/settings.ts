@@ -4,118 +4,121 @@
  * @module
  */
 
-import { parseArgs } from "node:util";
-import { UsageError } from "../../common/cli/flags.ts";
+import type { OwnFlags, OwnValues } from "../../common/cli/command.ts";
+import { ARMS_FLAGS, ROBOT_KINDS } from "../../controller/aloha/flags.ts";
+import type { TaskName } from "../../controller/sim/task_names.ts";
 import { REPLAY_SPEED } from "../../controller/step_log/replay_plan.ts";
-import { parseTaskName, TASK_NAMES, type TaskName } from "../../controller/sim/task_names.ts";
+import { parseSubcommand } from "../checkpoint/arguments.ts";
 
-/** The text of `--help`. */
-export const HELP: string =
-  `Play the commands of a step log on the simulation, or tell what is in it.
-
-Usage: deno task replay LOG [flags]
-
-  --summary      print what the log tells: times, holds, clamps, tracking errors, events
-  --jerk         print how smooth the commands are, at the boundaries of chunks and elsewhere
-  --check        check that arms may make the log's motion, and print how long it takes; nothing moves
-  --speed N      share of the recorded speed for --check, 0.05–1 (default 0.25)
-  --frames DIR   also write pictures of the three cameras into DIR, as PNG
-  --every N      cycles from one picture to the next, 1–100000 (default 10)
-  --size N       width and height of a picture, 1–4096 pixels (default 224)
-  --task NAME    whose scene to show: ${TASK_NAMES.join(" or ")} (default: the log's, or reach)
-  --json         print one JSON object instead of tables
-  --help         show this text
-
-Without --summary, --jerk and --check the log is played on the simulation.
-`;
+const FLAGS = {
+  summary: {
+    kind: "boolean",
+    default: false,
+    description: "Print what the log tells: times, holds, clamps, tracking errors, events.",
+  },
+  jerk: {
+    kind: "boolean",
+    default: false,
+    description: "Print how smooth the commands are, at the boundaries of chunks and elsewhere.",
+  },
+  check: {
+    kind: "boolean",
+    default: false,
+    description:
+      "Check that arms may make the log's motion, and print how long it takes; nothing " +
+      "moves.",
+  },
+  robot: {
+    kind: "choice",
+    choices: ROBOT_KINDS,
+    default: "simulated",
+    description: "Where the log is played: in the simulation; on emulated servos behind the real " +
+      "drivers; or on real arms, after a person's agreement.",
+  },
+  speed: {
+    kind: "number",
+    default: REPLAY_SPEED.default,
+    minimum: REPLAY_SPEED.min,
+    maximum: REPLAY_SPEED.max,
+    description: "Share of the recorded speed, on arms and for --check.",
+  },
+  yes: {
+    kind: "boolean",
+    default: false,
+    description: "Agree beforehand that real arms move, so that no Enter is waited for.",
+  },
+  frames: {
+    kind: "string",
+    default: "",
+    unit: "path",
+    description: "Also write pictures of the simulation's three cameras into this folder, as PNG.",
+  },
+  every: {
+    kind: "integer",
+    default: 10,
+    minimum: 1,
+    maximum: 100_000,
+    unit: "cycles",
+    description: "From one picture to the next.",
+  },
+  size: {
+    kind: "integer",
+    default: 224,
+    minimum: 1,
+    maximum: 4096,
+    unit: "pixels",
+    description: "Width and height of a picture.",
+  },
+  json: {
+    kind: "boolean",
+    default: false,
+    description: "Print one JSON object instead of tables.",
+  },
+  ...ARMS_FLAGS,
+} as const satisfies OwnFlags;
 
 /** What a command line asks for. */
-export interface ReplaySettings {
+export interface ReplaySettings extends Omit<OwnValues<typeof FLAGS>, "frames"> {
   /** The log. */
   readonly path: string;
-  /** Print the summary. */
-  readonly summary: boolean;
-  /** Print the jerk. */
-  readonly jerk: boolean;
-  /** Check the motion for arms. */
-  readonly check: boolean;
-  /** Share of the recorded speed at which arms would make it. */
-  readonly speed: number;
   /** Where pictures go; null for none. */
   readonly frames: string | null;
-  /** Cycles from one picture to the next. */
-  readonly every: number;
-  /** Width and height of a picture, in pixels. */
-  readonly size: number;
   /** Whose scene to show; null for the log's. */
   readonly task: TaskName | null;
-  /** Print JSON. */
-  readonly json: boolean;
 }
+
+/** A command line that has been read. */
+export type ParsedReplay =
+  | { readonly kind: "help"; readonly text: string }
+  | { readonly kind: "run"; readonly settings: ReplaySettings };
 
 /**
  * Parse a command line.
  *
  * @param args The arguments after the program's name.
- * @returns What is asked for; null for the help.
+ * @returns What is asked for, or the help.
  * @throws {UsageError} With one sentence that says what is wrong.
  */
-export function parseReplaySettings(args: readonly string[]): ReplaySettings | null {
-  try {
-    const { values, positionals } = parseArgs({
-      args: args.filter((argument) => argument !== "--"),
-      allowPositionals: true,
-      options: {
-        summary: { type: "boolean", default: false },
-        jerk: { type: "boolean", default: false },
-        check: { type: "boolean", default: false },
-        speed: { type: "string", default: String(REPLAY_SPEED.default) },
-        frames: { type: "string" },
-        every: { type: "string", default: "10" },
-        size: { type: "string", default: "224" },
-        task: { type: "string" },
-        json: { type: "boolean", default: false },
-        help: { type: "boolean", short: "h", default: false },
-      },
-    });
-    if (values.help) return null;
-    if (positionals.length !== 1) {
-      throw new RangeError(`one step log is expected, ${positionals.length} were given`);
-    }
-    return {
-      path: positionals[0],
-      summary: values.summary,
-      jerk: values.jerk,
-      check: values.check,
-      speed: parseSpeed(values.speed),
-      frames: values.frames ?? null,
-      every: parseInteger("--every", values.every, 1, 100_000),
-      size: parseInteger("--size", values.size, 1, 4096),
-      task: values.task === undefined ? null : parseTaskName(values.task),
-      json: values.json,
-    };
-  } catch (cause) {
-    throw new UsageError(
-      `Cannot replay: ${(cause as Error).message}; see deno task replay --help`,
-      { cause },
-    );
-  }
-}
-
-function parseInteger(flag: string, text: string, min: number, max: number): number {
-  const value = Number(text);
-  if (text.trim() === "" || !Number.isInteger(value) || value < min || value > max) {
-    throw new RangeError(`${flag} is "${text}", expected an integer in ${min}–${max}`);
-  }
-  return value;
-}
-
-function parseSpeed(text: string): number {
-  const value = Number(text);
-  if (text.trim() === "" || !(value >= REPLAY_SPEED.min && value <= REPLAY_SPEED.max)) {
-    throw new RangeError(
-      `--speed is "${text}", expected a number in ${REPLAY_SPEED.min}–${REPLAY_SPEED.max}`,
-    );
-  }
-  return value;
+export function parseReplaySettings(args: readonly string[]): ParsedReplay {
+  const parsed = parseSubcommand({
+    name: "deno task replay LOG",
+    summary:
+      "Play the commands of a step log on the simulation or on arms, or tell what is in it: " +
+      "with --summary, --jerk or --check, and without --robot, nothing is played.",
+    paths: ["LOG"],
+    // --task shows another scene than that of the log.
+    fields: ["task"],
+    flags: FLAGS,
+  }, args.filter((argument) => argument !== "--"));
+  if (parsed.kind === "help") return parsed;
+  const { flags, paths: [path], config, given } = parsed;
+  return {
+    kind: "run",
+    settings: {
+      ...flags,
+      path,
+      frames: flags.frames === "" ? null : flags.frames,
+      task: given.has("task") ? config.task : null,
+    },
+  };
 }

@@ -9,6 +9,7 @@ import type { JerkReport } from "../../controller/step_log/jerk.ts";
 import type { ReplayPlan } from "../../controller/step_log/replay_plan.ts";
 import type { SimulationReplay } from "../../controller/step_log/replay.ts";
 import type { StepLogHeader } from "../../controller/step_log/header.ts";
+import type { TrackingReport } from "./tracking.ts";
 import type { StepLogSummary } from "../../controller/step_log/summary.ts";
 import { CLAMP_KINDS } from "../../controller/safety/clamp_counts.ts";
 import { textTable } from "../../common/cli/text_table.ts";
@@ -110,6 +111,31 @@ export function simulationText(replay: SimulationReplay): string {
       name.endsWith("gripper") ? "opening" : "rad",
     ]),
   );
+}
+
+/**
+ * How far arms were from the motion that they made.
+ *
+ * @param report Of a replay on arms.
+ * @returns Lines.
+ */
+export function trackingText(report: TrackingReport): string {
+  const { steps, rms, max, clampedCycles, clamps, workspaceHolds } = report;
+  const kinds = CLAMP_KINDS.filter((kind) =>
+    Object.values(clamps).some((counts) => counts[kind] !== undefined)
+  );
+  const table = textTable(
+    [`measured − log, ${steps} steps`, "RMS", "max", "unit", ...kinds],
+    STATE_NAMES.map((name, i) => [
+      name,
+      rms[i].toFixed(4),
+      max[i].toFixed(4),
+      name.endsWith("gripper") ? "opening" : "rad",
+      ...kinds.map((kind) => `${clamps[name]?.[kind] ?? 0}`),
+    ]),
+  );
+  return `${table}\n\n${clampedCycles} cycles were clamped, ${workspaceHolds} of them held for the ` +
+    "workspace";
 }
 
 /**
