@@ -78,6 +78,13 @@ export async function armsSource(
   options: ArmsSourceOptions,
 ): Promise<ArmsSource> {
   const { kind, flags, policy, signature, logger, signal } = options;
+  // Said before anything is opened; the rollout looks at the policy's own horizon again.
+  if (flags.execution === "overlap" && 2 * flags.overlapSteps >= config.horizon) {
+    throw new UsageError(
+      `Invalid --overlap-steps: it is ${flags.overlapSteps}, but chunks of ${config.horizon} steps ` +
+        "overlap by less than half of that.",
+    );
+  }
   const settings = await armsSettings(kind, flags, options.libraryVariable);
   const autoStart = flags.autoStart || kind === "emulated";
   const prompt = flags.prompt || TASK_PROMPTS[config.task];
