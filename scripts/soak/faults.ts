@@ -26,7 +26,7 @@ const FIRST_EPISODE_MS = 120_000;
 /** Share of all packets that meets each kind of fault, all the time; a late one is late by 5 ms. */
 const PACKET_FAULTS = { drop: 0.01, corrupt: 0.01, delay: 0.01, duplicate: 0.01, delayMs: 5 };
 /** Characters of a line of the log that are shown. */
-const SHOWN = 90;
+const SHOWN = 120;
 
 const FAULTS_FLAGS = {
   ...ARM_FLAGS,
@@ -139,7 +139,7 @@ function outcomeText({ named, resumedMs, operator }: FaultOutcome): string {
     ? "NOT RESUMED"
     : `ran again after ${(resumedMs / 1000).toFixed(1)} s`;
   const person = operator.length === 0 ? "" : ` (${operator.join(", ")})`;
-  return `${resumed}${person}; ${named === null ? "NOT NAMED" : named.message.slice(0, SHOWN)}`;
+  return `${resumed}${person}; ${named === null ? "NOT NAMED" : oneLine(named.message)}`;
 }
 
 function reportOf({ flags, config }: FaultsContext, run: FaultRun): SoakReport {
@@ -178,16 +178,17 @@ function reportOf({ flags, config }: FaultsContext, run: FaultRun): SoakReport {
     { name: "motions begun anew", unit: "", value: limits.restarts },
   ];
   const table = textTable(
-    ["fault", "ran again s", "named s", "a person", "log"],
-    outcomes.map(({ fault, named, namedMs, resumedMs, operator }) => [
+    ["fault", "ran again s", "named s", "a person"],
+    outcomes.map(({ fault, namedMs, resumedMs, operator }) => [
       describePlannedFault(fault),
       resumedMs === null ? "never" : (resumedMs / 1000).toFixed(1),
       namedMs === null ? "never" : (namedMs / 1000).toFixed(2),
       operator.join(", ") || "–",
-      named === null
-        ? ""
-        : `${named.level}: ${named.message.replaceAll("\n", " ").slice(0, SHOWN)}`,
     ]),
+  );
+  const lines = outcomes.map(({ fault, named }) =>
+    `${describePlannedFault(fault)}\n  ` +
+    (named === null ? "not named" : `${named.level}: ${oneLine(named.message)}`)
   );
   return {
     title: `faults at ${flags.rate} Hz, ${flags.execution}, seed ${config.seed}`,
@@ -198,6 +199,13 @@ function reportOf({ flags, config }: FaultsContext, run: FaultRun): SoakReport {
       ...limits.examples,
       "",
       table,
+      "",
+      "How the log named them:",
+      ...lines,
     ],
   };
+}
+
+function oneLine(message: string): string {
+  return message.replaceAll("\n", " ").slice(0, SHOWN);
 }

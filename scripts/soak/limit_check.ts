@@ -66,20 +66,15 @@ export function checkCommands(log: StepLog, limits: SafetyLimits): LimitFindings
       continue;
     }
     for (let i = 0; i < ALOHA_DIM; i++) {
-      const { positionMin, positionMax } = joints[i];
-      // An arm may rest a little outside; commands may lead back in only.
-      const low = Math.min(positionMin, hasLast ? last[i] : command[i]) - ROUNDING;
-      const high = Math.max(positionMax, hasLast ? last[i] : command[i]) + ROUNDING;
-      if (command[i] < low || command[i] > high) note("position", cycle, i, command[i]);
       velocity[i] = hasLast ? (command[i] - last[i]) / dt : 0;
     }
     const hold = record[MOTION_RECORD.hold];
     const isStopped = (hold === NOT_STARTED || hold === STOPPED) && velocity.every((v) => v === 0);
-    const isChecked = hasLast && !isStopped;
-    if (isChecked && !isWithin() && isAtMeasuredPose(record)) {
+    if (isAtMeasuredPose(record) && (!hasLast || !isWithin(command))) {
       restarts++;
       velocity.fill(0);
-    } else if (isChecked) {
+    } else if (!isStopped) {
+      checkPositions(cycle, command);
       checkRates(cycle);
     }
     last.set(command);
@@ -99,11 +94,24 @@ export function checkCommands(log: StepLog, limits: SafetyLimits): LimitFindings
     };
   }
 
-  function isWithin(): boolean {
+  function isOutside(i: number, position: number): boolean {
+    const { positionMin, positionMax } = joints[i];
+    // An arm may rest a little outside; commands may lead back in only.
+    return position < Math.min(positionMin, hasLast ? last[i] : Infinity) - ROUNDING ||
+      position > Math.max(positionMax, hasLast ? last[i] : -Infinity) + ROUNDING;
+  }
+
+  function isWithin(command: Float64Array): boolean {
     return joints.every((_, i) => {
       const share = excess(i);
-      return share.velocity <= 1 && share.acceleration <= 1;
+      return share.velocity <= 1 && share.acceleration <= 1 && !isOutside(i, command[i]);
     });
+  }
+
+  function checkPositions(cycle: number, command: Float64Array): void {
+    for (let i = 0; i < ALOHA_DIM; i++) {
+      if (isOutside(i, command[i])) note("position", cycle, i, command[i]);
+    }
   }
 
   function checkRates(cycle: number): void {

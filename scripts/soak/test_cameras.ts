@@ -7,11 +7,11 @@
 import { join } from "node:path";
 import { CAMERA_NAMES } from "../../common/types.ts";
 
-/** Size and rate of the pictures: ALOHA's size, at a third of its rate to leave the cores to the rest. */
+/** Size and rate of the pictures: ALOHA's size, at half of its rate to leave the cores to the rest. */
 const SIZE = "640x480";
-const RATE_HZ = 10;
+const RATE_HZ = 15;
 /** A picture is stale after so many ms: three periods, and what a busy machine adds. */
-const MAX_AGE_MS = 500;
+const MAX_AGE_MS = 300;
 
 /**
  * Write the settings of three test cameras.

@@ -1,0 +1,59 @@
+import assert from "node:assert/strict";
+import { parseConfig } from "../../common/config/rules.ts";
+import { PRESETS } from "../../common/config/presets.ts";
+import { sharedNowMs } from "../../controller/threads/clock.ts";
+import { HOLD_REASONS, MOTION_RECORD } from "../../controller/motion/motion_memory.ts";
+import { LogWatch } from "./log_watch.ts";
+import { PolicyRun } from "./policy_run.ts";
+import { SILENT } from "./command.ts";
+import { measureSteady, TrackingError } from "./steady.ts";
+
+function recordOf(hold: (typeof HOLD_REASONS)[number], gap: number): Float64Array {
+  const record = new Float64Array(MOTION_RECORD.length);
+  record[MOTION_RECORD.hold] = HOLD_REASONS.indexOf(hold);
+  record[MOTION_RECORD.command + 2] = gap;
+  return record;
+}
+
+Deno.test("TrackingError takes the worst joint of cycles that execute a plan, and no gripper", () => {
+  const tracking = new TrackingError();
+  assert.ok(Number.isNaN(tracking.percentile(0.5)));
+  for (let i = 0; i < 99; i++) tracking.add(recordOf("none", 0.0102));
+  tracking.add(recordOf("none", -0.3));
+  tracking.add(recordOf("no plan", 0.9));
+  const gripper = recordOf("none", 0.0102);
+  gripper[MOTION_RECORD.command + 6] = 0.8;
+  tracking.add(gripper);
+  const unheard = recordOf("none", 0);
+  unheard[MOTION_RECORD.measured] = NaN;
+  tracking.add(unheard);
+  assert.ok(Math.abs(tracking.percentile(0.5) - 0.0105) < 1e-9);
+  assert.ok(Math.abs(tracking.percentile(1) - 0.3005) < 1e-9);
+  assert.equal(tracking.max, 0.3);
+});
+
+Deno.test("a steady run counts cycles and chunks, and an emergency stop and a start over HTTP work", async () => {
+  const watch = new LogWatch(SILENT, sharedNowMs);
+  const abort = new AbortController();
+  await using run = await PolicyRun.start({
+    config: parseConfig({ ...PRESETS.demo, maxEpisodeSteps: 500 }),
+    flags: { execution: "overlap", dxlDriver: "builtin" },
+    logger: watch,
+    signal: abort.signal,
+  });
+  const report = await measureSteady(run, { rateHz: 50, durationMs: 2_000, onProgress() {} });
+  const value = (name: string) => report.findings.find((finding) => finding.name === name)!.value;
+  // Load may make cycles late, not more of them than there is time for.
+  assert.ok(value("bus cycles") > 0 && value("bus cycles") <= 2 * 50 * 2 * 1.5);
+  assert.ok(value("motion cycles") > 0 && value("chunks") > 0);
+  assert.ok(value("inference p50") > 0);
+  assert.ok(value("cycles on time") > 0 && value("cycles on time") <= 100);
+  assert.ok(value("tracking error max") < 0.6, "farther away the arms would have stopped");
+
+  assert.ok((await run.post("/estop")).isDone);
+  assert.equal(run.robot.supervisor.status.state, "stopped");
+  assert.ok(watch.firstTrouble(0, (line) => line.startsWith("EMERGENCY STOP by HTTP")));
+  assert.ok((await run.post("/release")).isDone);
+  await run.until("question", () => run.robot.operator.isStartAwaited, 60_000);
+  assert.ok(!(await run.post("/release")).isDone);
+});
