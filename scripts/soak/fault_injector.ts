@@ -33,6 +33,8 @@ const NOTICE_MS = 3_000;
 const RESUME_MS = 90_000;
 /** Pause after something a person did, in ms: nobody presses faster. */
 const PERSON_MS = 500;
+/** Time between two looks at something, in ms. */
+const PERIOD_MS = 5;
 /** Far above every limit, and well below what is still warm, in °C. */
 const HOT_C = 90;
 const COOL_C = 30;
@@ -106,9 +108,14 @@ export class FaultInjector {
         await sleep(lastsMs);
         await emulator.command(bus, { kind: "plug" });
         return;
-      case "camera killed": {
-        const report = run.source.cameras?.report().find(({ name }) => name === camera);
-        if (report?.pid != null) Deno.kill(report.pid, "SIGKILL");
+      case "camera dies": {
+        // A new ffmpeg comes at once: it has to be killed as often as it comes.
+        const endMs = sharedNowMs() + lastsMs;
+        for (let killed: number | null = null; sharedNowMs() < endMs; await sleep(PERIOD_MS)) {
+          const pid = run.source.cameras?.report().find(({ name }) => name === camera)?.pid ?? null;
+          if (pid !== null && pid !== killed) killOff(pid);
+          killed = pid;
+        }
         return;
       }
       case "overload": {
@@ -146,8 +153,16 @@ export class FaultInjector {
       else if (state === "stopped") await say("/release");
       else if (operator.isStartAwaited) await say("/start");
       else await run.until("anything", () => true, EPISODE_MS);
-      await sleep(5);
+      await sleep(PERIOD_MS);
     }
     return true;
+  }
+}
+
+function killOff(pid: number): void {
+  try {
+    Deno.kill(pid, "SIGKILL");
+  } catch {
+    // It has just ended by itself.
   }
 }

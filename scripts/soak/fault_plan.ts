@@ -15,7 +15,7 @@ export const FAULT_KINDS = [
   "servo vanishes",
   "servo loses power",
   "bus unplugged",
-  "camera killed",
+  "camera dies",
   "overload",
   "overheating",
   "emergency stop",
@@ -53,7 +53,7 @@ const LASTS_MS: Readonly<Record<FaultKind, readonly [number, number]>> = {
   "servo vanishes": [300, 3_000],
   "servo loses power": [300, 3_000],
   "bus unplugged": [500, 5_000],
-  "camera killed": [0, 0],
+  "camera dies": [100, 3_000],
   "overload": [1_000, 3_000],
   "overheating": [1_000, 3_000],
   "emergency stop": [500, 3_000],
@@ -64,7 +64,7 @@ const HEALS_BY_ITSELF: readonly FaultKind[] = [
   "servo vanishes",
   "servo loses power",
   "bus unplugged",
-  "camera killed",
+  "camera dies",
 ];
 
 /**
@@ -112,8 +112,8 @@ export function describePlannedFault({ kind, arm, servo, camera, lastsMs }: Plan
       return `${kind}: ${servoLabel(arm, servo)}`;
     case "bus unplugged":
       return `${kind}: ${arm}, ${lasts}`;
-    case "camera killed":
-      return `${kind}: ${camera}`;
+    case "camera dies":
+      return `${kind}: ${camera}, ${lasts}`;
     case "emergency stop":
       return kind;
     default:
@@ -143,7 +143,7 @@ export function namesFault({ kind, arm, servo, camera }: PlannedFault, line: str
       return line.includes(label) && line.includes(kind);
     case "bus unplugged":
       return line.includes(`The ${arm} arm is lost`);
-    case "camera killed":
+    case "camera dies":
       return line.includes(camera);
     case "emergency stop":
       return line.includes("EMERGENCY STOP by HTTP");

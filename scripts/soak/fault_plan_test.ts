@@ -63,8 +63,8 @@ Deno.test("namesFault() wants what is wrong with a servo, which camera, which bu
   const overload = faultOf("overload");
   assert.ok(namesFault(overload, "FAULT: left_elbow (servo 4): overload; free the joint"));
   assert.ok(!namesFault(overload, "FAULT: left_elbow (servo 4): overheating; let it cool"));
-  assert.ok(namesFault(faultOf("camera killed"), "Camera cam_high (x) has failed: SIGKILL"));
-  assert.ok(!namesFault(faultOf("camera killed"), "Camera cam_left_wrist (x) has failed"));
+  assert.ok(namesFault(faultOf("camera dies"), "Camera cam_high (x) has failed: SIGKILL"));
+  assert.ok(!namesFault(faultOf("camera dies"), "Camera cam_left_wrist (x) has failed"));
   assert.ok(namesFault(faultOf("bus unplugged"), "The left arm is lost: the device is gone"));
   assert.ok(namesFault(faultOf("emergency stop"), "EMERGENCY STOP by HTTP: asked for; hold"));
 });
