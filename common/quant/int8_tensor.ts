@@ -9,19 +9,18 @@
  */
 
 import type { HostTensor } from "../types.ts";
+import { GROUP_SIZE, roundToInteger, storedScale } from "./group_scale.ts";
 import type { MatrixLayout } from "./matrix_layout.ts";
 
-/** Weights that share a scale. */
-export const GROUP_SIZE = 32;
+export { GROUP_SIZE };
+
 /** Integers are −127…127: symmetric, so that −x is as exact as x. */
 const LARGEST = 127;
-/** Distance between half-precision numbers below 2^-14, where scales lose their precision. */
-const SUBNORMAL_STEP = 2 ** -24;
-/** 1.5 · 2^52: adding and taking it away rounds a double to an integer, ties to even. */
-const ROUNDING = 6755399441055744;
 
-/** A quantised tensor. */
+/** A tensor in 8 bits. */
 export interface Int8Tensor {
+  /** Bits of an integer. */
+  readonly bits: 8;
   /** Path with openpi's names. */
   readonly name: string;
   /** Shape in the checkpoint. */
@@ -52,6 +51,7 @@ export function createInt8Tensor(
   const { outer, contraction, inner } = layout;
   const groups = Math.ceil(contraction / GROUP_SIZE);
   return {
+    bits: 8,
     name,
     shape,
     layout,
@@ -70,18 +70,6 @@ export function int8Bytes({ values, scales }: Int8Tensor): number {
   return values.byteLength + scales.byteLength;
 }
 
-/** The scale of a group, as it is stored: half precision, never so small that an integer overflows. */
-function storedScale(most: number, name: string): number {
-  const scale = Math.f16round(most / LARGEST);
-  if (!Number.isFinite(scale)) {
-    throw new RangeError(
-      `Cannot quantise ${name}: its greatest magnitude in a group is ${most}, but a scale must be ` +
-        "a finite half-precision number; check the checkpoint",
-    );
-  }
-  return scale * (LARGEST + 0.49) < most ? scale + SUBNORMAL_STEP : scale;
-}
-
 /** Groups of 32 numbers that are neighbours in memory: I is 1. */
 function quantizeRun(source: Float32Array, start: number, matrix: number, out: Int8Tensor): void {
   const { values, scales, name, layout: { contraction } } = out;
@@ -92,10 +80,10 @@ function quantizeRun(source: Float32Array, start: number, matrix: number, out: I
     const end = Math.min(from + GROUP_SIZE, start + contraction);
     let most = 0;
     for (let i = from; i < end; i++) most = Math.max(most, Math.abs(source[i]));
-    const scale = storedScale(most, name);
+    const scale = storedScale(most, LARGEST, name);
     scales[matrix * groups + group] = scale;
     const inverse = scale === 0 ? 0 : 1 / scale;
-    for (let i = from; i < end; i++) values[i + shift] = source[i] * inverse + ROUNDING - ROUNDING;
+    for (let i = from; i < end; i++) values[i + shift] = roundToInteger(source[i] * inverse);
   }
 }
 
@@ -119,7 +107,7 @@ function quantizeColumns(
     }
     const place = (matrix * groups + group) * inner;
     for (let i = 0; i < inner; i++) {
-      const scale = storedScale(most[i], name);
+      const scale = storedScale(most[i], LARGEST, name);
       scales[place + i] = scale;
       most[i] = scale === 0 ? 0 : 1 / scale;
     }
@@ -127,7 +115,7 @@ function quantizeColumns(
       const from = start + row * inner;
       const to = from + shift;
       for (let i = 0; i < inner; i++) {
-        values[to + i] = source[from + i] * most[i] + ROUNDING - ROUNDING;
+        values[to + i] = roundToInteger(source[from + i] * most[i]);
       }
     }
   }
