@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
-import { RESET_POSE_RAD, SLEEP_POSE_RAD } from "../common/robot/aloha.ts";
+import { ARM_NAMES, RESET_POSE_RAD, SLEEP_POSE_RAD } from "../common/robot/aloha.ts";
 import { sleepPose } from "../controller/arms/poses.ts";
+import { EmulatorHost } from "../controller/dynamixel/emulator/emulator_host.ts";
+import { viperXServos } from "../controller/dynamixel/emulator/viperx_arm.ts";
+import { SERVO_IDS } from "../controller/dynamixel/thread/bus_memory.ts";
 import { TEST_HEADER, testRecord } from "../controller/step_log/testing.ts";
 import { StepLogWriter } from "../controller/step_log/writer.ts";
 import { runTool, type ToolEnd } from "./robot/testing.ts";
@@ -29,28 +32,62 @@ async function writeLog(path: string): Promise<void> {
 }
 
 async function replay(...args: readonly string[]): Promise<ToolEnd> {
-  const path = await Deno.makeTempFile();
+  const folder = await Deno.makeTempDir();
   try {
-    await writeLog(path);
-    return await runTool("replay.ts", [path, ...args]);
+    await writeLog(`${folder}/log`);
+    return await runTool("replay.ts", [`${folder}/log`, ...args]);
   } finally {
-    await Deno.remove(path);
+    await Deno.remove(folder, { recursive: true });
   }
 }
 
-// Arms take their time, and the processor idles meanwhile: they move side by side.
-Deno.test("robot.ts homes, stops at a signal, and lays down; replay.ts replays", async () => {
-  const [home, [stopped, played], sleep] = await Promise.all([
-    emulated("home --json"),
-    (async () => [
-      await runTool("robot.ts", ["home", "--robot", "emulated"], {
-        after: /rad to go/,
-        signal: "SIGINT",
-      }),
-      await replay("--robot", "emulated", "--speed", "0.5", "--json"),
-    ])(),
-    emulated("sleep --json"),
-  ]);
+async function stopsAtSignal(): Promise<void> {
+  const stopped = await runTool("robot.ts", ["home", "--robot", "emulated"], {
+    after: /rad to go/,
+    signal: "SIGINT",
+  });
+  assert.equal(stopped.code, 130, stopped.stderr);
+  assert.match(stopped.stderr, /^Stopped by SIGINT\.$/m);
+  assert.match(
+    stopped.stdout,
+    /^Stopped, last motion after \d+ ms\. The arms hold where they stand, with torque on; /m,
+  );
+  assert.match(stopped.stdout, /^left arm on .*: fit to be prepared$/m);
+}
+
+async function laysDownAndReplays(): Promise<void> {
+  const sleep = await emulated("sleep --json");
+  assert.equal(sleep.code, 0, sleep.stderr);
+  const asleep = JSON.parse(sleep.stdout);
+  assertNear(asleep.pose.slice(7, 13), SLEEP_POSE_RAD);
+  assert.deepEqual(asleep.torque, torqueOfAll(0));
+  assert.equal(asleep.state, "have no torque");
+  assert.match(sleep.stderr, /lose their torque: keep clear/);
+
+  const played = await replay("--robot", "emulated", "--speed", "0.5", "--json");
+  assert.equal(played.code, 0, played.stderr);
+  const { arms, simulation } = JSON.parse(played.stdout);
+  assert.equal(simulation, undefined);
+  assert.equal(arms.steps, 79);
+  assert.ok(arms.max[0] > 0 && arms.max[0] < 0.1, `${arms.max}`);
+  assert.match(played.stderr, /for 1\.6 s as the log says, at 0\.5 of its speed/);
+  assert.match(played.stderr, /The arms hold where they stand, with torque on/);
+}
+
+/** One program after the other at the same arms, as a person uses them. */
+async function holdsAndLetsGo(): Promise<void> {
+  const pose = [...RESET_POSE_RAD, 0.5];
+  pose[0] = 0.3;
+  await using host = await EmulatorHost.start(
+    ARM_NAMES.map(() => ({ servos: viperXServos(pose) })),
+  );
+  const [left, right] = host.ports;
+  const robotOn = (line: string, leftPort = left) =>
+    robot(`${line} --robot aloha --left-port ${leftPort} --right-port ${right}`);
+  const valuesOf = (bus: number, item: "torqueEnable" | "busWatchdog") =>
+    Promise.all(SERVO_IDS.map((id) => host.command(bus, { kind: "get", id, item })));
+
+  const home = await robotOn("home --yes --json");
   assert.equal(home.code, 0, home.stderr);
   const atHome = JSON.parse(home.stdout);
   assertNear(atHome.pose.slice(0, 6), RESET_POSE_RAD);
@@ -59,28 +96,43 @@ Deno.test("robot.ts homes, stops at a signal, and lays down; replay.ts replays",
   assert.match(home.stderr, /Both arms will stiffen.*keep clear/);
   assert.match(home.stderr, /The arms hold where they stand, with torque on/);
   assert.doesNotMatch(home.stderr, /No answer from|stay armed/);
+  for (const bus of [0, 1]) {
+    assert.deepEqual(await valuesOf(bus, "torqueEnable"), torqueOfAll(1).left);
+    assert.deepEqual(await valuesOf(bus, "busWatchdog"), torqueOfAll(0).left);
+  }
 
-  assert.equal(stopped.code, 130, stopped.stderr);
-  assert.match(stopped.stderr, /^Stopped by SIGINT\.$/m);
-  assert.match(
-    stopped.stdout,
-    /^Stopped, last motion after \d+ ms\. The arms hold where they stand, with torque on; /m,
-  );
-  assert.match(stopped.stdout, /^left arm on .*: fit to be prepared$/m);
+  const dryRun = await robotOn("home --dry-run --yes");
+  assert.equal(dryRun.code, 1);
+  assert.match(dryRun.stderr, /^Cannot make a dry run: left_waist \(servo 1\) has torque/m);
+  const calibrate = await robotOn("calibrate --arm right --pose zero");
+  assert.equal(calibrate.code, 1);
+  assert.match(calibrate.stdout, /^REFUSED: right_waist \(servo 1\): its torque is on; /m);
 
-  assert.equal(sleep.code, 0, sleep.stderr);
-  const asleep = JSON.parse(sleep.stdout);
-  assertNear(asleep.pose.slice(7, 13), SLEEP_POSE_RAD);
-  assert.deepEqual(asleep.torque, torqueOfAll(0));
-  assert.equal(asleep.state, "have no torque");
+  // One arm cannot be opened: the other one is let go all the same, and that is no success.
+  const half = await robotOn("torque-off --yes", "/dev/null/left");
+  assert.equal(half.code, 1);
+  assert.match(half.stdout, /^The right arm will lose all torque and drop/m);
+  assert.match(half.stderr, /^Torque may still be on: the left arm is missing: Cannot open .*\.$/m);
+  assert.deepEqual(await valuesOf(1, "torqueEnable"), torqueOfAll(0).right);
+  assert.deepEqual(await valuesOf(0, "torqueEnable"), torqueOfAll(1).left);
+  const check = await robotOn("check", "/dev/null/left");
+  assert.equal(check.code, 1);
+  assert.match(check.stdout, /^right arm on .*: fit to be prepared$/m);
+  assert.match(check.stderr, /^The arms cannot be driven: the left arm is missing: .*\.$/m);
 
-  assert.equal(played.code, 0, played.stderr);
-  const { arms, simulation } = JSON.parse(played.stdout);
-  assert.equal(simulation, undefined);
-  assert.equal(arms.steps, 79);
-  assert.ok(arms.max[0] > 0 && arms.max[0] < 0.1, `${arms.max}`);
-  assert.match(played.stderr, /for 1\.6 s as the log says, at 0\.5 of its speed/);
-  assert.match(played.stderr, /The arms hold where they stand, with torque on/);
+  // A servo that is away does not keep the others of its arm from being let go.
+  await host.command(0, { kind: "vanish", id: 5 });
+  const off = await robotOn("torque-off --yes");
+  assert.equal(off.code, 1);
+  assert.match(off.stderr, /^Torque may still be on: .*elbow_shadow \(servo 5\) failed/m);
+  const torque = await valuesOf(0, "torqueEnable");
+  assert.deepEqual(torque.filter((_, i) => i !== 4), new Array(8).fill(0));
+}
+
+Deno.test("robot.ts homes, stops, lays down and lets go; replay.ts replays", async () => {
+  // Arms take their time, and the processor idles meanwhile: each row has arms of its own.
+  const rows = await Promise.allSettled([stopsAtSignal(), laysDownAndReplays(), holdsAndLetsGo()]);
+  for (const row of rows) if (row.status === "rejected") throw row.reason;
 });
 
 Deno.test("replay.ts moves no real arms without a person's agreement", async () => {

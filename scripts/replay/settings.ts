@@ -10,7 +10,8 @@ import type { TaskName } from "../../controller/sim/task_names.ts";
 import { REPLAY_SPEED } from "../../controller/step_log/replay_plan.ts";
 import { parseSubcommand } from "../checkpoint/arguments.ts";
 
-const FLAGS = {
+/** Flags of the program. */
+export const REPLAY_FLAGS = {
   summary: {
     kind: "boolean",
     default: false,
@@ -78,7 +79,7 @@ const FLAGS = {
 } as const satisfies OwnFlags;
 
 /** What a command line asks for. */
-export interface ReplaySettings extends Omit<OwnValues<typeof FLAGS>, "frames"> {
+export interface ReplaySettings extends Omit<OwnValues<typeof REPLAY_FLAGS>, "frames"> {
   /** The log. */
   readonly path: string;
   /** Where pictures go; null for none. */
@@ -103,12 +104,12 @@ export function parseReplaySettings(args: readonly string[]): ParsedReplay {
   const parsed = parseSubcommand({
     name: "deno task replay LOG",
     summary:
-      "Play the commands of a step log on the simulation or on arms, or tell what is in it: " +
-      "with --summary, --jerk or --check, and without --robot, nothing is played.",
+      "Play the commands of a step log on the simulation or on arms. With --summary, --jerk or " +
+      "--check its content is told instead, unless --robot or --frames is given, too.",
     paths: ["LOG"],
     // --task shows another scene than that of the log.
     fields: ["task"],
-    flags: FLAGS,
+    flags: REPLAY_FLAGS,
   }, args.filter((argument) => argument !== "--"));
   if (parsed.kind === "help") return parsed;
   const { flags, paths: [path], config, given } = parsed;

@@ -115,7 +115,12 @@ async function firstWords({ buses }: IdleArms, signal: AbortSignal): Promise<voi
 }
 
 function readRows({ buses }: IdleArms): MonitorRow[] {
-  return [...buses].flatMap(([arm, bus]) => monitorRows(arm, bus.readState(), bus.readHealth()));
+  return [...buses].flatMap(([arm, bus]) =>
+    // What a lost bus said last is not what is.
+    bus.mode === "monitor"
+      ? monitorRows(arm, bus.readState(), bus.readHealth())
+      : monitorRows(arm, null, null)
+  );
 }
 
 /** Wait, or until the signal. */
