@@ -82,12 +82,14 @@ export class PolicyRun implements AsyncDisposable {
   readonly inferenceMs: number[];
   readonly #stack: AsyncDisposableStack;
   readonly #state: LoopState;
+  readonly #signal: AbortSignal;
 
   private constructor(
     source: ArmsSource,
     url: string,
     inferenceMs: number[],
     state: LoopState,
+    signal: AbortSignal,
     stack: AsyncDisposableStack,
   ) {
     this.source = source;
@@ -95,6 +97,7 @@ export class PolicyRun implements AsyncDisposable {
     this.url = url;
     this.inferenceMs = inferenceMs;
     this.#state = state;
+    this.#signal = signal;
     this.#stack = stack;
   }
 
@@ -161,7 +164,7 @@ export class PolicyRun implements AsyncDisposable {
       stop.abort();
       await loop;
     });
-    return new PolicyRun(source, listener.url, inferenceMs, state, stack.move());
+    return new PolicyRun(source, listener.url, inferenceMs, state, options.signal, stack.move());
   }
 
   /** Whether an episode runs. */
@@ -175,11 +178,12 @@ export class PolicyRun implements AsyncDisposable {
    * @param what What is waited for, for the error.
    * @param isTrue Whether it is there.
    * @param timeoutMs Longest wait, in ms.
-   * @throws {Error} It does not come in time, or the controller has failed meanwhile.
+   * @throws {Error} It does not come in time, or the controller has failed or was told to end meanwhile.
    */
   async until(what: string, isTrue: () => boolean, timeoutMs: number): Promise<void> {
     const endMs = sharedNowMs() + timeoutMs;
     for (;;) {
+      this.#signal.throwIfAborted();
       if (this.#state.failure !== null) throw this.#state.failure;
       if (this.#state.hasEnded) throw new Error(`The controller has ended before ${what}`);
       if (isTrue()) return;

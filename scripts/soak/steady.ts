@@ -20,6 +20,10 @@ import { type Finding, loadNote, type SoakReport } from "./report.ts";
 const FIRST_EPISODE_MS = 120_000;
 /** Time between two lines of progress, in ms. */
 const PROGRESS_MS = 30_000;
+/** Deadlines missed with less between them were missed for one reason, in ms. */
+const BURST_MS = 500;
+/** Reasons that are listed. */
+const MAX_BURSTS = 20;
 /** Joints lag behind their commands by at most so much in an ordinary cycle, in rad or openings. */
 const TRACKING_CLASSES = 2_000;
 const TRACKING_CLASS = 0.0005;
@@ -79,15 +83,17 @@ export async function measureSteady(run: PolicyRun, options: SteadyOptions): Pro
   for (const arm of ARM_NAMES) await robot.arms.buses[arm].resetCounters();
   const tracking = new TrackingError();
   const before = snapshot(run);
+  const startMs = sharedNowMs();
   const onRecord = robot.onRecord;
   robot.onRecord = (record) => {
     onRecord(record);
     tracking.add(record);
   };
-  const startMs = sharedNowMs();
   let nextMs = startMs + PROGRESS_MS;
+  const misses = new MissLog(before.motionMissed);
   const isOver = () => {
     const nowMs = sharedNowMs();
+    misses.look(nowMs - startMs, run);
     if (nowMs >= nextMs) {
       nextMs += PROGRESS_MS;
       const { missed } = busCounters(run);
@@ -151,6 +157,7 @@ export async function measureSteady(run: PolicyRun, options: SteadyOptions): Pro
   ];
   const notes = [
     `${seconds.toFixed(0)} s; both buses together; ${loadNote()}`,
+    ...misses.lines(),
     `clamps of joints: ${JSON.stringify(robot.arms.motion.clamps().byKind)}`,
   ];
   return { title: "steady", findings, notes };
@@ -190,6 +197,46 @@ export class TrackingError {
     const rank = Math.ceil(quantile * this.#cycles);
     const index = this.#counts.findIndex((count) => (seen += count) >= rank);
     return this.#cycles === 0 ? NaN : (index + 1) * TRACKING_CLASS;
+  }
+}
+
+/** When deadlines were missed: together by all threads, as when the machine stood still, or by one. */
+class MissLog {
+  readonly #bursts: { atMs: number; endMs: number; readonly missed: number[] }[] = [];
+  #before: readonly number[];
+  #left = 0;
+
+  /** Begin. @param motionMissed Cycles that the motion thread had missed before. */
+  constructor(motionMissed: number) {
+    this.#before = [0, 0, motionMissed];
+  }
+
+  /** Look at the counters; often. @param atMs Time since the start. @param run The controller. */
+  look(atMs: number, { robot: { arms } }: PolicyRun): void {
+    const now = [
+      ...ARM_NAMES.map((arm) => arms.buses[arm].counters().missed),
+      arms.motion.status().missed,
+    ];
+    const added = now.map((count, i) => Math.max(0, count - this.#before[i]));
+    this.#before = now;
+    if (added.every((count) => count === 0)) return;
+    const last = this.#bursts.at(-1);
+    if (last !== undefined && atMs - last.endMs < BURST_MS) {
+      last.endMs = atMs;
+      added.forEach((count, i) => last.missed[i] += count);
+    } else if (this.#bursts.length < MAX_BURSTS) {
+      this.#bursts.push({ atMs, endMs: atMs, missed: added });
+    } else {
+      this.#left++;
+    }
+  }
+
+  /** One line each, and one for those that are left out. */
+  lines(): string[] {
+    const lines = this.#bursts.map(({ atMs, missed: [left, right, motion] }) =>
+      `missed at ${(atMs / 1000).toFixed(1)} s: left ${left}, right ${right}, motion ${motion}`
+    );
+    return this.#left === 0 ? lines : [...lines, `and ${this.#left} times more`];
   }
 }
 
