@@ -18,6 +18,12 @@ export const EXIT_CODES = {
 const SIGNALS = { SIGINT: EXIT_CODES.interrupted, SIGTERM: EXIT_CODES.terminated } as const;
 type StopSignal = keyof typeof SIGNALS;
 
+/**
+ * A second signal within this time is the first one again, in ms: a terminal sends Ctrl-C to `deno task`
+ * and to the program, and `deno task` hands it on.
+ */
+const SAME_PRESS_MS = 300;
+
 /** What a thrown error of the runtime means to a person, and what to do about it. */
 const ADVICE: readonly [new (...args: never[]) => Error, string][] = [
   [Deno.errors.AddrInUse, "choose another port, or 0 for any free one"],
@@ -47,7 +53,7 @@ export function describeError(error: unknown): string {
  * Run a program and end the process with its exit code: 0, 1 for a failure, 2 for wrong usage.
  *
  * The first SIGINT or SIGTERM aborts the signal handed to `main`, which should then finish in good
- * order; a second one ends the process at once. A `main` that returns after a signal ends with 0, one
+ * order; a second one, 0.3 s later or more, ends the process at once. A `main` that returns after a signal ends with 0, one
  * that throws the signal's own reason ends with 130 or 143.
  *
  * @param main The program; it gets a signal that is aborted when it shall stop.
@@ -55,9 +61,14 @@ export function describeError(error: unknown): string {
  */
 export async function runMain(main: (signal: AbortSignal) => Promise<void>): Promise<never> {
   const controller = new AbortController();
+  let firstMs = 0;
   const listeners = Object.entries(SIGNALS).map(([name, exitCode]) => {
     const listener = () => {
-      if (controller.signal.aborted) Deno.exit(exitCode);
+      if (controller.signal.aborted) {
+        if (performance.now() - firstMs < SAME_PRESS_MS) return;
+        Deno.exit(exitCode);
+      }
+      firstMs = performance.now();
       controller.abort(new DOMException(`Stopped by ${name}`, "AbortError"));
     };
     return { name: name as StopSignal, exitCode, listener };

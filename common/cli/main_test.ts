@@ -74,9 +74,24 @@ Deno.test("runMain() ends with the signal's exit code when the program throws it
   assert.deepEqual(await finish(child), { code: 130, stderr: "Stopped by SIGINT." });
 });
 
+Deno.test("runMain() takes a signal that comes twice at once for one", async () => {
+  const child = await startReady(`
+    const aborted = new Promise((resolve) => signal.addEventListener("abort", () => {
+      console.log("stopping");
+      setTimeout(resolve, 100);
+    }));
+    console.log("ready"); await aborted; console.error("saved");`);
+  child.kill("SIGINT");
+  const reader = child.stdout.getReader();
+  await reader.read();
+  reader.releaseLock();
+  child.kill("SIGINT");
+  assert.deepEqual(await finish(child), { code: 0, stderr: "saved" });
+});
+
 Deno.test("runMain() ends at once on a second signal", async () => {
   const child = await startReady(`
-    signal.addEventListener("abort", () => console.log("stopping"));
+    signal.addEventListener("abort", () => setTimeout(() => console.log("still here"), 350));
     console.log("ready"); await new Promise((resolve) => setTimeout(resolve, 3600_000));`);
   child.kill("SIGINT");
   const reader = child.stdout.getReader();
