@@ -104,7 +104,13 @@ export class AlohaRobot implements AsyncDisposable {
       ? null
       : new HeartbeatWatch({ timeoutMs: heartbeatTimeoutMs, now: sharedNowMs, stop });
     this.commands = robotCommands(this);
-    this.#timer = setInterval(() => this.#pump(), PUMP_MS);
+    this.#timer = setInterval(() => {
+      try {
+        this.#pump();
+      } catch (error) {
+        this.#failed(error);
+      }
+    }, PUMP_MS);
   }
 
   /**
@@ -217,6 +223,12 @@ export class AlohaRobot implements AsyncDisposable {
     if (failure === null || this.#hasLogFailed) return;
     this.#hasLogFailed = true;
     this.#options.logger.error(`The step log is not written any more: ${failure.message}`);
+  }
+
+  /** What nobody else hears of must stop the arms, not end the program while they move. */
+  #failed(error: unknown): void {
+    if (this.stop.isActive) return;
+    this.stop.trigger("controller", error instanceof Error ? error.message : String(error));
   }
 
   #takeRecords(): void {

@@ -13,7 +13,6 @@
  */
 
 import { ALOHA_DIM } from "../../common/robot/aloha.ts";
-import type { ActorCritic } from "../../common/policy/actor_critic.ts";
 import { toRobotActions } from "../../common/policy/action_transform.ts";
 import { fitImages } from "../../common/policy/image_resize.ts";
 import type { ChunkTransition, Logger, Observation } from "../../common/types.ts";
@@ -21,6 +20,7 @@ import { MOTION_RECORD } from "../motion/motion_memory.ts";
 import type { EpisodeStart, RolloutTimes } from "../rollout.ts";
 import type { EventKind } from "../step_log/layout.ts";
 import { ChunkLedger } from "./chunk_ledger.ts";
+import type { ChunkPolicy } from "./chunk_policy.ts";
 import type { RobotArms } from "./robot_arms.ts";
 import { splice } from "./splice.ts";
 import type { Supervisor } from "./supervisor.ts";
@@ -70,6 +70,8 @@ interface LivePlan {
   readonly boundary: number;
   readonly before: number | null;
   readonly chunk: number;
+  /** Control step at which the motion thread was given it. */
+  readonly givenAt: number;
 }
 
 /** An episode under way. */
@@ -88,6 +90,8 @@ class Interruption extends Error {
 
 /** A plan that is written now is seen in the next step; if a moment later, it begins in its middle. */
 const LEAD_STEPS = 1;
+/** A plan that the motion thread does not have after so many control steps was forgotten by it. */
+const MAX_UNSEEN_STEPS = 5;
 /** Time between two looks at what the arms have done, in ms. */
 const POLL_MS = 3;
 /** Pause before an episode is tried again that could not begin, in ms. */
@@ -137,7 +141,7 @@ export class ArmRollout {
    * episode could begin yet, or everything ends.
    * @throws {RangeError} The overlap is too long for the policy's chunks.
    */
-  async advance(policy: ActorCritic, policyVersion: number): Promise<ChunkTransition[]> {
+  async advance(policy: ChunkPolicy, policyVersion: number): Promise<ChunkTransition[]> {
     this.#checkOverlap(policy);
     const episode = this.#episode ?? await this.#begin();
     if (episode === null) return [];
@@ -189,11 +193,12 @@ export class ArmRollout {
   async #begin(): Promise<Episode | null> {
     const { supervisor, world, arms, nextEpisode, refusals, logger, record, signal } =
       this.#options;
-    const start = nextEpisode();
+    let start: EpisodeStart;
     // Whatever happens to the arms while the world gets ready ends the waiting, too.
     const left = new AbortController();
     try {
       if (!(await this.#reachHome())) return null;
+      start = nextEpisode();
       const leaving = this.#whenNotReady(left);
       await world.begin(start.seed, AbortSignal.any([signal, left.signal]), arms.measured())
         .finally(() => left.abort(new Interruption("the wait is over")));
@@ -227,7 +232,7 @@ export class ArmRollout {
 
   /** Wait until the arms may move, and home them. False: something came in between. */
   async #reachHome(): Promise<boolean> {
-    const { supervisor, waitForStart, signal } = this.#options;
+    const { supervisor, waitForStart, refusals, signal } = this.#options;
     const { state } = supervisor.status;
     if (state !== "ready" && state !== "holding") {
       await supervisor.change(signal);
@@ -235,7 +240,14 @@ export class ArmRollout {
     }
     if (supervisor.needsStart) {
       await waitForStart(signal);
-      supervisor.started();
+      // A start that was said while the arms were away, or stopped, is not one for when they are back.
+      if (["ready", "holding"].includes(supervisor.status.state)) supervisor.started();
+      return false;
+    }
+    // Arms that may not be moved by this policy now are not sent home again and again.
+    const because = refusals();
+    if (because.length > 0) {
+      await this.#refuse(because);
       return false;
     }
     if (!supervisor.dispatch({ type: "home" }).isAccepted) return false;
@@ -256,7 +268,7 @@ export class ArmRollout {
     return null;
   }
 
-  async #chunk(episode: Episode, policy: ActorCritic, policyVersion: number): Promise<void> {
+  async #chunk(episode: Episode, policy: ChunkPolicy, policyVersion: number): Promise<void> {
     const { arms, temperature, random, record, mode, overlapSteps } = this.#options;
     const { imageSize } = policy.shape.variant.siglip;
     const seenAt = arms.motion.status().step;
@@ -270,19 +282,32 @@ export class ArmRollout {
     const { actionDim } = policy.shape;
     const { stats } = policy.assets;
     const targets = toRobotActions(chunk.actions, seen.state, actionDim, stats, policy.shape);
-    const planned = { policyVersion, observation: seen, ...chunk };
+    const { tokens, logProb, value } = chunk;
+    const planned = { policyVersion, observation: seen, tokens, logProb, value };
     const number = episode.ledger.plan(planned);
     record("chunk", `${episode.ledger.episodeId} chunk ${number}, policy version ${policyVersion}`);
     this.#execute(episode, number, targets, seenAt);
     const spare = mode === "overlap" ? overlapSteps : 0;
     await this.#timed("executeMs", async () => {
-      const { targets: plan } = episode.plans.at(-1)!;
-      const steps = plan.length / ALOHA_DIM;
-      while (episode.ledger.end === null && episode.executed < steps - 1 - spare) {
+      const last = episode.plans.at(-1)!;
+      const lastIndex = last.targets.length / ALOHA_DIM - 1 - spare;
+      while (
+        episode.ledger.end === null && episode.executed < lastIndex &&
+        !this.#isOver(last, lastIndex)
+      ) {
         await sleep(POLL_MS);
         this.#check(episode);
       }
     });
+  }
+
+  /**
+   * Whether a plan's step has passed though nobody recorded it: its cycle was skipped, the arms held
+   * meanwhile, or the motion thread has forgotten the plan since this thread was silent.
+   */
+  #isOver({ id, givenAt }: LivePlan, index: number): boolean {
+    const { step, planId, planFirstStep } = this.#options.arms.motion.status();
+    return planId === id ? step - planFirstStep > index : step > givenAt + MAX_UNSEEN_STEPS;
   }
 
   /** Give a chunk to the motion thread, joined to what is still being executed. */
@@ -314,7 +339,7 @@ export class ArmRollout {
     }
     const id = arms.motion.follow(plan.targets, firstStep);
     const before = last?.chunk ?? null;
-    episode.plans.push({ id, before, chunk: number, ...plan });
+    episode.plans.push({ id, before, chunk: number, givenAt: status.step, ...plan });
     if (episode.plans.length > 2) episode.plans.shift();
     episode.executed = -1;
   }
@@ -343,7 +368,7 @@ export class ArmRollout {
   }
 
   /** The task has ended the episode: close its books with the critic's word on what would have come. */
-  async #end(episode: Episode, policy: ActorCritic): Promise<void> {
+  async #end(episode: Episode, policy: ChunkPolicy): Promise<void> {
     const { ledger } = episode;
     const { record, logger } = this.#options;
     let finalValue: number | undefined;
@@ -373,7 +398,7 @@ export class ArmRollout {
     logger.warn(`Episode ${episode.ledger.episodeId} was interrupted: ${why.message}`);
   }
 
-  #checkOverlap({ shape: { horizon } }: ActorCritic): void {
+  #checkOverlap({ shape: { horizon } }: ChunkPolicy): void {
     const { mode, overlapSteps } = this.#options;
     if (mode === "sync" || 2 * overlapSteps < horizon) return;
     throw new RangeError(

@@ -316,13 +316,15 @@ export class RobotArms implements AsyncDisposable {
    * a bus still answers, so that the next start finds them well.
    */
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const arm of ARM_NAMES) {
-      if (this.buses[arm].mode !== "drive") continue;
-      await this.motionStands();
-      await disarmWatchdog(this.buses[arm]).catch((error) =>
-        this.#options.logger.warn(`The watchdogs of the ${arm} arm stay armed: ${error.message}`)
-      );
-    }
+    const driven = ARM_NAMES.filter((arm) => this.buses[arm].mode === "drive");
+    if (driven.length > 0) await this.motionStands();
+    await Promise.all(
+      driven.map((arm) =>
+        disarmWatchdog(this.buses[arm]).catch((error) =>
+          this.#options.logger.warn(`The watchdogs of the ${arm} arm stay armed: ${error.message}`)
+        )
+      ),
+    );
     await this.#stack[Symbol.asyncDispose]();
   }
 

@@ -24,6 +24,8 @@ import { StopGuard } from "./stop_guard.ts";
 const IDLE_TURN_MS = 5;
 /** The same right after a call: whoever awaited it often makes another. */
 const BUSY_TURN_MS = 0.5;
+/** How long after a call that is, in ms: the answer has to reach another thread and be thought about. */
+const BUSY_FOR_MS = 20;
 /** Calls between two looks at messages while no cycles run. */
 const CALLS_A_TURN = 8;
 /** Pauses before the port is opened again, in ms. */
@@ -50,6 +52,7 @@ export class BusLoop implements Disposable {
   #lostSentence = "";
   #pauseMs = FIRST_PAUSE_MS;
   #reopenMs = 0;
+  #servedMs = -Infinity;
 
   /**
    * Open the port.
@@ -183,7 +186,10 @@ export class BusLoop implements Disposable {
     this.#obeyStop(bus);
     const hasServed = this.#calls.serve(Infinity, CALLS_A_TURN) > 0;
     this.#publish();
-    this.#guard.sleepUntil(sharedNowMs() + (hasServed ? BUSY_TURN_MS : IDLE_TURN_MS));
+    const nowMs = sharedNowMs();
+    if (hasServed) this.#servedMs = nowMs;
+    const isBusy = nowMs - this.#servedMs < BUSY_FOR_MS;
+    this.#guard.sleepUntil(nowMs + (isBusy ? BUSY_TURN_MS : IDLE_TURN_MS));
     this.#obeyStop(bus);
   }
 
