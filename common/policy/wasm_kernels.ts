@@ -12,26 +12,12 @@
  */
 
 import * as tf from "@tensorflow/tfjs";
-
-/** The parts of the WebAssembly backend that these kernels touch. */
-interface WasmBackend {
-  readonly wasm: {
-    readonly HEAPF32: Float32Array;
-    readonly HEAPU8: Uint8Array;
-    cwrap(name: string, returns: null, args: readonly string[]): (...args: unknown[]) => void;
-    readonly tfjs: {
-      registerTensor(id: number, size: number, memoryOffset: number): void;
-      disposeData(id: number): void;
-    };
-  };
-  dataIdNextNumber: number;
-  readonly dataIdMap: {
-    get(dataId: object): { readonly id: number; readonly memoryOffset: number };
-  };
-  makeOutput(shape: readonly number[], dtype: string): tf.TensorInfo;
-  typedArrayFromHeap(tensor: tf.TensorInfo): Float32Array | Int32Array;
-  disposeData(dataId: object): void;
-}
+import {
+  multiplyOf,
+  multiplyRanges,
+  shapeBytes,
+  type WasmBackend,
+} from "../kernels/wasm_backend.ts";
 
 interface MatMulParams {
   readonly inputs: { readonly a: tf.TensorInfo; readonly b: tf.TensorInfo };
@@ -57,8 +43,6 @@ export function registerWasmKernels(): void {
     kernelFunc: unsortedSegmentSum as unknown as tf.KernelFunc,
   });
 }
-
-let multiply: ((...args: unknown[]) => void) | undefined;
 
 const product = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
 
@@ -97,17 +81,6 @@ function batchMatMul({ inputs, attrs, backend }: MatMulParams): tf.TensorInfo {
   const leading = tf.broadcast_util.assertAndGetBroadcastShape(leadingA, leadingB);
   const out = backend.makeOutput([...leading, m, p], "float32");
 
-  multiply ??= backend.wasm.cwrap("BatchMatMul", null, [
-    "number",
-    "array",
-    "number",
-    "number",
-    "array",
-    "number",
-    "number",
-    "number",
-    "number",
-  ]);
   if (batchA === batch && batchB === 1 && batch > 1) {
     // One matrix for the whole batch: a single tall product.
     multiplySlices(backend, a, b, out, { batch: 1, m: batch * m, k, p, strideA: 0, strideB: 0 });
@@ -142,31 +115,21 @@ function multiplySlices(
   out: tf.TensorInfo,
   { batch, m, k, p, strideA, strideB }: SliceShape,
 ): void {
-  const { tfjs } = backend.wasm;
-  const shapeA = new Uint8Array(new Int32Array([1, m, k]).buffer);
-  const shapeB = new Uint8Array(new Int32Array([1, k, p]).buffer);
-  const offsetA = backend.dataIdMap.get(a.dataId).memoryOffset;
-  const offsetB = backend.dataIdMap.get(b.dataId).memoryOffset;
-  const offsetOut = backend.dataIdMap.get(out.dataId).memoryOffset;
-  const view = (size: number, offset: number): number => {
-    const id = backend.dataIdNextNumber++;
-    tfjs.registerTensor(id, size, offset);
-    return id;
-  };
   if (batch === 1) {
     // The operands' own ids let XNNPACK keep a weight's packed form from call to call.
     const id = (x: tf.TensorInfo) => backend.dataIdMap.get(x.dataId).id;
-    multiply!(id(a), shapeA, 3, id(b), shapeB, 3, 0, 0, id(out));
+    const shapes = [shapeBytes(m, k), shapeBytes(k, p)];
+    multiplyOf(backend)(id(a), shapes[0], 3, id(b), shapes[1], 3, 0, 0, id(out));
     return;
   }
+  const offset = (x: tf.TensorInfo) => backend.dataIdMap.get(x.dataId).memoryOffset;
   for (let i = 0; i < batch; i++) {
-    const idA = view(m * k, offsetA + 4 * i * strideA);
-    const idB = view(k * p, offsetB + 4 * i * strideB);
-    const idOut = view(m * p, offsetOut + 4 * i * m * p);
-    multiply!(idA, shapeA, 3, idB, shapeB, 3, 0, 0, idOut);
-    tfjs.disposeData(idA);
-    tfjs.disposeData(idB);
-    tfjs.disposeData(idOut);
+    multiplyRanges(
+      backend,
+      { offset: offset(a) + 4 * i * strideA, rows: m, columns: k },
+      { offset: offset(b) + 4 * i * strideB, rows: k, columns: p },
+      offset(out) + 4 * i * m * p,
+    );
   }
 }
 

@@ -1,0 +1,110 @@
+/**
+ * Operations on quantised weights, for every tfjs backend: a product, and rows looked up. Each is one
+ * kernel that reads the packed integers; the weights are never there in float32 as a whole.
+ *
+ * The product has a gradient with respect to what is multiplied, so adapters and a critic train
+ * through weights that stay as they are. The weights themselves have none.
+ *
+ * Letters: M rows of the input, K length of the summed axis, N rows of the weights.
+ *
+ * @module
+ */
+
+import * as tf from "@tensorflow/tfjs";
+import type { NamedTensorMap, Tensor, Tensor1D, Tensor2D } from "../policy/tensors.ts";
+import type { Bits } from "../quant/quantized_tensor.ts";
+import { registerCpuKernels } from "./quantized_cpu.ts";
+import type { QuantizedMatrix } from "./quantized_matrix.ts";
+import { GATHER, MATMUL, MATMUL_TRANSPOSED, type QuantizedAttrs } from "./quantized_kernel.ts";
+import { registerWasmQuantizedKernels } from "./quantized_wasm.ts";
+import { registerWebgpuKernels } from "./quantized_webgpu.ts";
+
+/** Some rows of a matrix. */
+export interface RowRange {
+  /** The first. */
+  readonly firstRow: number;
+  /** How many. */
+  readonly rowCount: number;
+}
+
+/**
+ * x · Wᵀ, where W is quantised.
+ *
+ * @param x `[M, K]` float32.
+ * @param w `[N, K]`.
+ * @param range Rows of W to multiply with; all of them if absent.
+ * @returns `[M, N]`, or `[M, rowCount]`.
+ * @throws {RangeError} When the inner axes differ, or W has no such rows.
+ */
+export function quantizedMatMul(x: Tensor2D, w: QuantizedMatrix, range?: RowRange): Tensor2D {
+  registerForBackend();
+  if (x.shape[1] !== w.columns) {
+    throw new RangeError(
+      `Cannot multiply [${x.shape}] by weights of ${w.rows} rows of ${w.columns}: the last axis ` +
+        `of the input is ${x.shape[1]}, ${w.columns} is needed`,
+    );
+  }
+  const attrs = attrsOf(w, range);
+  return tf.engine().runKernel(
+    MATMUL,
+    { x, words: w.words, scales: w.scales } satisfies NamedTensorMap,
+    attrs as unknown as tf.NamedAttrMap,
+  ) as Tensor2D;
+}
+
+/**
+ * Rows of W in float32.
+ *
+ * @param w `[N, K]`.
+ * @param ids `[M]` int32, each in 0…N−1.
+ * @returns `[M, K]`. It has no gradient.
+ */
+export function quantizedRows(w: QuantizedMatrix, ids: Tensor1D): Tensor2D {
+  registerForBackend();
+  return tf.engine().runKernel(
+    GATHER,
+    { ids, words: w.words, scales: w.scales } satisfies NamedTensorMap,
+    attrsOf(w) as unknown as tf.NamedAttrMap,
+  ) as Tensor2D;
+}
+
+function attrsOf(w: QuantizedMatrix, range?: RowRange): QuantizedAttrs {
+  const { firstRow = 0, rowCount = w.rows } = range ?? {};
+  if (firstRow < 0 || rowCount < 1 || firstRow + rowCount > w.rows) {
+    throw new RangeError(
+      `Cannot take ${rowCount} rows of quantised weights from row ${firstRow}: they have ${w.rows}`,
+    );
+  }
+  return { bits: w.bits as Bits, columns: w.columns, firstRow, rowCount };
+}
+
+const registered = new Set<string>();
+
+/** Kernels belong to a backend by its name, and a backend may have any: they come when first used. */
+function registerForBackend(): void {
+  const name = tf.getBackend();
+  if (registered.has(name)) return;
+  const backend = tf.backend() as unknown as Record<string, unknown>;
+  if ("runWebGPUProgram" in backend) registerWebgpuKernels(name);
+  else if ("wasm" in backend) registerWasmQuantizedKernels(name);
+  else registerCpuKernels(name);
+  if (registered.size === 0) registerGradient();
+  registered.add(name);
+}
+
+function registerGradient(): void {
+  tf.registerGradient({
+    kernelName: MATMUL,
+    inputsToSave: ["words", "scales"],
+    gradFunc: (dy: Tensor | Tensor[], saved: Tensor[], attrs: tf.NamedAttrMap) => {
+      const [words, scales] = saved;
+      const x = () =>
+        tf.engine().runKernel(
+          MATMUL_TRANSPOSED,
+          { x: dy as Tensor, words, scales } satisfies NamedTensorMap,
+          attrs,
+        ) as Tensor;
+      return { x };
+    },
+  });
+}

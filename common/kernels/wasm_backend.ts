@@ -1,0 +1,105 @@
+/**
+ * The parts of tfjs's WebAssembly backend that kernels of our own touch, and its one fast product.
+ *
+ * @module
+ */
+
+import type * as tf from "@tensorflow/tfjs";
+
+/** What the WebAssembly backend offers to kernels. */
+export interface WasmBackend {
+  /** The compiled module and its memory. */
+  readonly wasm: {
+    /** The memory as float32; replaced when it grows. */
+    readonly HEAPF32: Float32Array;
+    /** The memory as bytes; replaced when it grows. */
+    readonly HEAPU8: Uint8Array;
+    /** A function of the module. */
+    cwrap(name: string, returns: null, args: readonly string[]): (...args: unknown[]) => void;
+    /** What the module knows of tensors. */
+    readonly tfjs: {
+      /** Give a range of the memory an id. */
+      registerTensor(id: number, size: number, memoryOffset: number): void;
+      /** Forget an id, and what was cached for it. */
+      disposeData(id: number): void;
+    };
+  };
+  /** The next id that is free. */
+  dataIdNextNumber: number;
+  /** Where each tensor lies. */
+  readonly dataIdMap: {
+    /** Id and byte offset of a tensor. */
+    get(dataId: object): { readonly id: number; readonly memoryOffset: number };
+  };
+  /** Make a tensor whose values are not set. */
+  makeOutput(shape: readonly number[], dtype: string): tf.TensorInfo;
+  /** A view of a tensor's values, valid until the memory grows. */
+  typedArrayFromHeap(tensor: tf.TensorInfo): Float32Array | Int32Array;
+  /** Free a tensor. */
+  disposeData(dataId: object): void;
+}
+
+/** A row-major float32 matrix in the backend's memory. */
+export interface HeapMatrix {
+  /** Byte offset of its first number. */
+  readonly offset: number;
+  /** Rows. */
+  readonly rows: number;
+  /** Columns. */
+  readonly columns: number;
+}
+
+/** The backend's BatchMatMul: ids and shapes of both operands, two transpositions, id of the output. */
+export type Multiply = (...args: unknown[]) => void;
+
+const functions = new WeakMap<object, Multiply>();
+
+/**
+ * The backend's BatchMatMul.
+ * @param backend The backend; looked up once for each.
+ */
+export function multiplyOf({ wasm }: WasmBackend): Multiply {
+  let found = functions.get(wasm);
+  if (!found) {
+    const [id, shape] = ["number", "array"];
+    found = wasm.cwrap("BatchMatMul", null, [id, shape, id, id, shape, id, id, id, id]);
+    functions.set(wasm, found);
+  }
+  return found;
+}
+
+/** A matrix's shape as BatchMatMul takes it. */
+export function shapeBytes(rows: number, columns: number): Uint8Array {
+  return new Uint8Array(new Int32Array([1, rows, columns]).buffer);
+}
+
+/**
+ * a · b by XNNPACK, over ranges of the memory. Nothing is cached: b may change before the next call.
+ * The memory may grow, which replaces views of it.
+ *
+ * @param a `[m, k]`.
+ * @param b `[k, p]`.
+ * @param out Byte offset of `[m, p]`.
+ */
+export function multiplyRanges(
+  backend: WasmBackend,
+  a: HeapMatrix,
+  b: HeapMatrix,
+  out: number,
+): void {
+  const { tfjs } = backend.wasm;
+  // Ids that nobody had before: XNNPACK keeps the packed form of an operand under its id.
+  const view = (size: number, offset: number): number => {
+    const id = backend.dataIdNextNumber++;
+    tfjs.registerTensor(id, size, offset);
+    return id;
+  };
+  const idA = view(a.rows * a.columns, a.offset);
+  const idB = view(b.rows * b.columns, b.offset);
+  const idOut = view(a.rows * b.columns, out);
+  const shapes = [shapeBytes(a.rows, a.columns), shapeBytes(b.rows, b.columns)];
+  multiplyOf(backend)(idA, shapes[0], 3, idB, shapes[1], 3, 0, 0, idOut);
+  tfjs.disposeData(idA);
+  tfjs.disposeData(idB);
+  tfjs.disposeData(idOut);
+}
