@@ -18,6 +18,7 @@ import type { ArmsKind } from "./aloha/robot_arms.ts";
 import { runControlLoop } from "./control_loop.ts";
 import { HELD_OUT_SEED } from "./evaluation.ts";
 import { LearnerLink } from "./learner_link.ts";
+import { learnerRefusal } from "./safety/admission.ts";
 import { simulatedSource } from "./sim/simulated_source.ts";
 import { createControllerApp } from "./status.ts";
 
@@ -127,13 +128,10 @@ export async function runController(
     token,
     controllerId,
     signature,
-    refuseLearner: ({ initialization, runName }) => {
-      if (isReal && initialization === "random") {
-        return `The learner's run ${JSON.stringify(runName)} began with random weights, which a ` +
-          "real arm never executes: start the learner from a trained checkpoint";
-      }
-      learnerBeganWith = initialization;
-      return null;
+    refuseLearner: (learner) => {
+      const refusal = isReal ? learnerRefusal(learner) : null;
+      if (refusal === null) learnerBeganWith = learner.initialization;
+      return refusal;
     },
     random: seededRandom(config.seed + 1),
     logger,

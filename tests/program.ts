@@ -12,6 +12,11 @@ const ROOT = fileURLToPath(new URL("..", import.meta.url));
 /** What deno.json's tasks grant. */
 const PERMISSIONS = ["read", "write", "net", "env", "sys", "ffi"].map((name) => `--allow-${name}`);
 
+/** Programs that may start others: the controller reads its cameras by ffmpeg. */
+const RUNS: Readonly<Record<string, readonly string[]>> = {
+  "controller/main.ts": ["--allow-run=ffmpeg"],
+};
+
 /** Longest wait for anything a program is to do, in milliseconds: it may have slow cores. */
 const DEADLINE_MS = 120_000;
 
@@ -47,7 +52,7 @@ export class Program implements AsyncDisposable {
   constructor(script: string, args: readonly string[]) {
     this.#name = script;
     this.#process = new Deno.Command(Deno.execPath(), {
-      args: ["run", ...PERMISSIONS, script, ...args],
+      args: ["run", ...PERMISSIONS, ...(RUNS[script] ?? []), script, ...args],
       cwd: ROOT,
       stdin: "null",
       stdout: "piped",
@@ -105,9 +110,12 @@ export class Program implements AsyncDisposable {
     await this.#end;
   }
 
-  /** Ask it to stop in good order. */
-  stop(): void {
-    this.#process.kill("SIGTERM");
+  /**
+   * Ask it to stop in good order.
+   * @param signal As a service manager does, or as Ctrl-C does.
+   */
+  stop(signal: "SIGTERM" | "SIGINT" = "SIGTERM"): void {
+    this.#process.kill(signal);
   }
 
   /** Kill it if it still runs. */

@@ -64,6 +64,23 @@ export function admissionRefusals(facts: AdmissionFacts): string[] {
   ];
 }
 
+/**
+ * Whether a real robot may take weights of a learner.
+ *
+ * @param learner Name of its run, and what its own weights began with.
+ * @returns One sentence why not; null if it may.
+ */
+export function learnerRefusal(
+  { runName, initialization }: {
+    readonly runName: string;
+    readonly initialization: AdmissionFacts["startedFrom"];
+  },
+): string | null {
+  if (initialization !== "random") return null;
+  return `The learner's run ${JSON.stringify(runName)} began with random weights, which a real ` +
+    "arm never executes: start the learner from a trained checkpoint";
+}
+
 function weightsRefusals({ weights, startedFrom }: AdmissionFacts): string[] {
   if (weights !== "random" && startedFrom !== "random") return [];
   return [

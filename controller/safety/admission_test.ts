@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type AdmissionFacts, admissionRefusals } from "./admission.ts";
+import { type AdmissionFacts, admissionRefusals, learnerRefusal } from "./admission.ts";
 import { DEFAULT_LIMITS } from "./default_limits.ts";
 
 const SIGNATURE = { chunk: "50x14", convention: "aloha" };
@@ -75,4 +75,10 @@ Deno.test("admissionRefusals() gives all reasons at once", () => {
 Deno.test("admissionRefusals() is not fooled by inherited names of the signature", () => {
   const facts = { ...GOOD, requiredSignature: { toString: "x" } };
   assert.match(admissionRefusals(facts)[0], /its toString is missing/);
+});
+
+Deno.test("learnerRefusal() takes no weights of a learner that began at random", () => {
+  assert.equal(learnerRefusal({ runName: "good", initialization: "checkpoint" }), null);
+  const refusal = learnerRefusal({ runName: "bad", initialization: "random" });
+  assert.match(refusal!, /^The learner's run "bad" began with random weights/);
 });
