@@ -176,6 +176,28 @@ Deno.test("robot.ts looks at arms, lets them go and compares their homing offset
   assert.equal(JSON.parse(zero.stdout).arms.right.length, 8);
 });
 
+Deno.test("robot.ts calibrate writes homing offsets that make servos report the pose", async () => {
+  const asleep = viperXServos();
+  const wrong = asleep.map((servo, i) =>
+    i === 0 ? { ...servo, shaftTicks: servo.shaftTicks! + 30 } : servo
+  );
+  await using host = await EmulatorHost.start([{ servos: asleep }, { servos: wrong }]);
+  const [left, right] = host.ports;
+  const ports = `--robot aloha --left-port ${left} --right-port ${right}`;
+  const offset = () => host.command(1, { kind: "get", id: 1, item: "homingOffset" });
+
+  const dryRun = await robot(`calibrate --write --dry-run ${ports}`);
+  assert.equal(dryRun.code, 0, dryRun.stderr);
+  assert.match(dryRun.stdout, /^1 homing offsets are to be corrected/m);
+  assert.equal(await offset(), 0);
+
+  const written = await robot(`calibrate --write --yes ${ports}`);
+  assert.equal(written.code, 0, written.stderr);
+  assert.match(written.stdout, /^The left arm: servos none were corrected\.$/m);
+  assert.match(written.stdout, /^The right arm: servos 1 were corrected\.$/m);
+  assert.equal(await offset(), -30);
+});
+
 Deno.test("robot.ts monitor ends well at a signal", async () => {
   const end = await runTool("robot.ts", ["monitor", "--robot", "emulated"], {
     after: /right_gripper/,

@@ -252,6 +252,28 @@ test("tells of servos that fall silent and come back", async () => {
   assert.match(arm.lines.join("\n"), /No answer from servo [45] of the left arm/);
 });
 
+test("logs no silence that is expected, but what lasts longer", async () => {
+  await using arm = await startArm(100);
+  const { thread, host, events, lines } = arm;
+  const heard = () => events.flatMap((event) => event.kind === "heard" ? event.ids : []);
+  await thread.setMode("monitor");
+  await cyclesOf(thread, 3);
+  thread.expectSilence([4, 9]);
+  await host.command(0, { kind: "vanish", id: 4 });
+  await host.command(0, { kind: "vanish", id: 9 });
+  await until(() => silentIds(arm).length === 2, "both are silent");
+  await host.command(0, { kind: "bringBack", id: 9, hasLostPower: false });
+  await until(() => heard().length === 1, "the gripper is heard again");
+  assert.deepEqual(lines, [], "events come, lines do not");
+  thread.expectSilence([]);
+  assert.deepEqual(lines, ["No answer from servo 4 of the left arm"]);
+  await host.command(0, { kind: "bringBack", id: 4, hasLostPower: false });
+  await until(() => heard().length === 2, "the elbow is heard again");
+  assert.deepEqual(lines.slice(1), ["Answers again from servo 4 of the left arm"]);
+  await host.command(0, { kind: "vanish", id: 9 });
+  await until(() => lines.length === 3, "silence that nobody expects is told of");
+});
+
 function silentIds({ events }: TestArm): number[] {
   return events.flatMap((event) => event.kind === "silent" ? [...event.ids] : []);
 }
