@@ -12,6 +12,7 @@ import type { Tensor1D, Tensor2D, Tensor3D } from "./tensors.ts";
 import type { Observation, SampledChunk } from "../types.ts";
 import { CAMERA_NAMES } from "../types.ts";
 import type { ActionMode } from "../config/config.ts";
+import { checkFinite } from "../device/check_finite.ts";
 import {
   closingTokens,
   type Dialect,
@@ -190,6 +191,8 @@ export class ActorCritic implements Disposable {
    * Every chunk decodes to exactly H × A numbers: only tokens that keep it so can be drawn.
    * @param options.temperature 1 samples the policy as it is; 0 takes the best token each time.
    * @param options.random Independent uniform numbers in [0, 1).
+   * @throws {NonFiniteError} A log-probability, an entropy, an action or a value is not finite; there
+   *   are no chunks then, not even of the other rows.
    */
   async sampleActions(
     observations: readonly Observation[],
@@ -210,6 +213,8 @@ export class ActorCritic implements Disposable {
         if (this.grammar.isDone(state)) return;
         const allowed = this.grammar.allowed(state);
         const draw = drawToken(logits, row, allowed, options.temperature, options.random);
+        // Logits of which one is not finite show here, before the chunk goes on from them.
+        checkFinite(draw.logProb, "a token's log-probability");
         tokens[row].push(draw.token);
         logProb[row] += draw.logProb;
         entropy[row] += draw.entropy;
@@ -223,19 +228,26 @@ export class ActorCritic implements Disposable {
     const values = this.shape.valueInput === "chunk"
       ? await decoding.finish(lengths)
       : decoding.values;
-    return tokens.map((row, i) => ({
-      tokens: Int32Array.from(row),
-      actions: this.assets.fast.decode(row, this.shape.horizon, this.shape.actionDim),
-      logProb: logProb[i],
-      entropy: entropy[i] / row.length,
-      value: values[i],
-    }));
+    return tokens.map((row, i) => {
+      const chunk = {
+        tokens: Int32Array.from(row),
+        actions: this.assets.fast.decode(row, this.shape.horizon, this.shape.actionDim),
+        logProb: logProb[i],
+        entropy: entropy[i] / row.length,
+        value: values[i],
+      };
+      checkFinite(chunk.actions, "the actions of a chunk");
+      checkFinite(chunk.entropy, "the entropy of a chunk");
+      checkFinite(chunk.value, "the value of a chunk");
+      return chunk;
+    });
   }
 
   /**
    * Values of observations without a chunk, to bootstrap where an episode was cut off.
    * The `chunk` critic is asked about a chunk taken greedily.
    * @returns `[B]`.
+   * @throws {NonFiniteError} A value is not finite.
    */
   async observationValues(observations: readonly Observation[]): Promise<Float32Array> {
     if (observations.length === 0) return new Float32Array(0);
@@ -244,6 +256,7 @@ export class ActorCritic implements Disposable {
       return Float32Array.from(chunks, (c) => c.value);
     }
     using decoding = await startDecoding(this.network, this.prepareInput(observations), 1);
+    checkFinite(decoding.values, "the values of observations");
     return Float32Array.from(decoding.values);
   }
 

@@ -18,6 +18,10 @@ import {
 } from "./testing.ts";
 
 const TOLERANCE = 1e-4;
+const BROKEN =
+  ", which nothing may act on: its weights are broken, or the device that computes it is";
+const TOKEN_IS_NAN = `The policy computed NaN for a token's log-probability${BROKEN}`;
+const VALUE_IS_NAN = `The policy computed NaN for the value of a chunk${BROKEN}`;
 const tokensOf = (chunks: readonly SampledChunk[]) => chunks.map((chunk) => chunk.tokens);
 
 async function checkRecomputation(
@@ -311,5 +315,25 @@ Deno.test("sampleActions() lets timers fire in the middle of its work, and chang
   clearInterval(timer);
   assert.ok(fired > 0, `no timer fired in the ${tookMs} ms of a batch`);
   assert.deepEqual(chunks, expected);
+  assert.equal(countTensors(), before);
+});
+
+Deno.test("a NaN weight makes sampleActions() throw one sentence, and a good one mends it", async () => {
+  await useDevice("wasm");
+  using policy = makePolicy();
+  const before = countTensors();
+  const options = { temperature: 1, random: randomSource(4) };
+  const cases = [
+    { store: policy.network.backbone, path: "PaliGemma/llm/final_norm/scale", what: TOKEN_IS_NAN },
+    { store: policy.network.valueHead, path: "out/bias", what: VALUE_IS_NAN },
+  ];
+  for (const { store, path, what } of cases) {
+    const good = (await store.toHost()).find(({ name }) => name === path)!;
+    store.assign([{ ...good, data: good.data.map(() => NaN) }]);
+    const sampling = policy.sampleActions(makeObservations(5, 2), options);
+    await assert.rejects(sampling, { name: "NonFiniteError", message: what });
+    store.assign([good]);
+    assert.equal((await policy.sampleActions(makeObservations(5, 2), options)).length, 2);
+  }
   assert.equal(countTensors(), before);
 });

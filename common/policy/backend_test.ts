@@ -1,5 +1,7 @@
 import * as tf from "@tensorflow/tfjs";
 import assert from "node:assert/strict";
+import { closeGpu, currentGpu } from "../device/current_gpu.ts";
+import { FakeGpu, whyNoWebgpu } from "../device/testing.ts";
 import { randomSource } from "../tokenizer/testing.ts";
 import { type DeviceName, useDevice } from "./backend.ts";
 import { forward, startDecoding } from "./network.ts";
@@ -12,13 +14,6 @@ import {
   randomTokens,
   take,
 } from "./testing.ts";
-
-/** Why WebGPU cannot be tested here; undefined if it can. */
-async function whyNoWebgpu(): Promise<string | undefined> {
-  if (!navigator.gpu) return "this Deno has no navigator.gpu";
-  if (await navigator.gpu.requestAdapter()) return undefined;
-  return "there is no WebGPU adapter; Debian's mesa-vulkan-drivers gives a software one";
-}
 
 const reason = await whyNoWebgpu();
 // Said here: a test that is skipped prints nothing of its own.
@@ -37,14 +32,66 @@ Deno.test("useDevice() refuses a device that does not exist", async () => {
   await assert.rejects(useDevice("abacus" as DeviceName), /abacus/);
 });
 
-if (reason) {
-  Deno.test("useDevice() says what to do when there is no adapter", async () => {
-    await assert.rejects(useDevice("webgpu"), {
-      message: "Cannot use --device webgpu: no WebGPU adapter was found; install a Vulkan driver " +
-        "(Debian: mesa-vulkan-drivers) or use --device wasm",
-    });
+Deno.test("useDevice() says what to do when there is no adapter", async () => {
+  const none = { requestAdapter: () => Promise.resolve(null) };
+  await assert.rejects(useDevice("webgpu", none), {
+    message: "Cannot use --device webgpu: no WebGPU adapter was found; install a Vulkan driver " +
+      "(Debian: mesa-vulkan-drivers) or use --device wasm",
+  });
+  assert.equal(currentGpu(), null);
+});
+
+for (
+  const [what, gpu, problem] of [
+    ["no adapter", { requestAdapter: () => Promise.resolve(null) }, "no WebGPU adapter was found"],
+    [
+      "only a software renderer",
+      new FakeGpu({ description: "llvmpipe (LLVM 15)" }),
+      "the only WebGPU adapter found is the software renderer llvmpipe (LLVM 15)",
+    ],
+    [
+      "a GPU that gives no device",
+      new FakeGpu({ refusals: ["busy", "busy"], granted: ["subgroups"] }),
+      "Some GPU 4000 gave no device (busy)",
+    ],
+  ] as const
+) {
+  Deno.test(`useDevice() computes on wasm where there is ${what}, and says so`, async () => {
+    const reason = `auto found no GPU to use: ${problem}`;
+    assert.deepEqual(await useDevice("auto", gpu), { backend: "wasm", reason });
+    assert.equal(tf.getBackend(), "wasm");
   });
 }
+
+Deno.test("useDevice() takes the GPU that it finds, and says which", async () => {
+  const gpu = new FakeGpu({ granted: ["subgroups"] });
+  const chosen = await useDevice("auto", gpu);
+  assert.deepEqual([chosen.backend, chosen.reason], [
+    "webgpu",
+    "auto found the GPU Some GPU 4000 (16-bit floats, subgroups, timestamps)",
+  ]);
+  assert.equal(tf.getBackend(), "webgpu");
+  assert.equal(chosen.gpu, currentGpu());
+  await useDevice("auto", gpu);
+  assert.equal(gpu.devices.length, 1, "a second call goes on with the device that there is");
+  await closeGpu();
+  assert.equal(currentGpu(), null);
+  await useDevice("cpu");
+});
+
+Deno.test("useDevice() takes a software renderer that was asked for, and calls it so", {
+  ignore: reason !== undefined,
+}, async () => {
+  const { backend, reason, gpu } = await useDevice("webgpu");
+  assert.equal(backend, "webgpu");
+  assert.ok(reason.startsWith(`it was asked for: ${gpu!.info.name}`));
+  assert.equal(gpu!.info.isSoftware, reason.includes("(a software renderer"));
+  if (gpu!.info.isSoftware) {
+    assert.equal((await useDevice("auto")).backend, "wasm", "auto does not take it up");
+  }
+  await closeGpu();
+  await useDevice("cpu");
+});
 
 async function compute(device: "cpu" | "webgpu") {
   await useDevice(device);
