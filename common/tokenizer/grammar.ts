@@ -33,6 +33,26 @@ export interface GrammarState {
   readonly budget: number;
 }
 
+/** A grammar's automaton as flat tables, for samplers that run elsewhere. */
+export interface GrammarTables {
+  /** V. */
+  readonly vocabSize: number;
+  /** Unfinished characters P, the empty one first: `GrammarState.pending` counts them. */
+  readonly pendings: number;
+  /** H·A. */
+  readonly coefficients: number;
+  /**
+   * `[P, V]`: coefficients that a token completes, times P, plus the unfinished character that it
+   * leaves; −1 where it cannot follow.
+   */
+  readonly effects: Int32Array;
+  /**
+   * `[P, H·A + 1]`: fewest tokens that finish a chunk. A token is allowed where it completes no more
+   * than is missing and the entry that it leads to is below the tokens left.
+   */
+  readonly fewest: Int32Array;
+}
+
 /** What a token does after one unfinished character; tokens that do the same share an effect. */
 interface Effect {
   /** Characters completed. */
@@ -209,6 +229,24 @@ export class ChunkGrammar {
       masks.set(this.allowed(state), s * this.vocabSize);
     });
     return masks;
+  }
+
+  /**
+   * The automaton as flat tables.
+   *
+   * @returns Copies.
+   */
+  tables(): GrammarTables {
+    const { vocabSize, coefficients } = this;
+    const pendings = this.#effects.length;
+    const effects = new Int32Array(pendings * vocabSize);
+    const fewest = new Int32Array(pendings * (coefficients + 1));
+    for (let p = 0; p < pendings; p++) {
+      const packed = this.#effects[p].map(({ count, pending }) => count * pendings + pending);
+      effects.set(this.#effectOf[p].map((e) => e < 0 ? -1 : packed[e]), p * vocabSize);
+      fewest.set(this.#fewest[p], p * (coefficients + 1));
+    }
+    return { vocabSize, pendings, coefficients, effects, fewest };
   }
 
   #walk(

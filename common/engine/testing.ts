@@ -1,0 +1,139 @@
+/**
+ * What this folder's tests share: a device, and kernels run once on numbers from the host.
+ *
+ * @module
+ */
+
+import { seededRandom, uniform } from "../random.ts";
+import { GpuBuffers } from "./gpu_buffers.ts";
+import { type Kernel, KernelCache, record } from "./kernel.ts";
+import {
+  createPackedMatrix,
+  type PackedMatrix,
+  paddedColumns,
+  scaleWords,
+} from "./packed_matrix.ts";
+
+/** A device for one test. Owner of the device and of what is made through it. */
+export interface TestGpu extends Disposable {
+  /** The device. */
+  readonly device: GPUDevice;
+  /** Buffers that die with it. */
+  readonly buffers: GpuBuffers;
+  /** Whether kernels may use subgroup operations. */
+  readonly hasSubgroups: boolean;
+}
+
+/** Whether there is any adapter, a software one included. */
+export async function hasAdapter(): Promise<boolean> {
+  return await navigator.gpu?.requestAdapter() != null;
+}
+
+/**
+ * Open a device; errors that nobody catches fail the test that disposes of it.
+ * @throws {Error} If there is no adapter.
+ */
+export async function openTestGpu(): Promise<TestGpu> {
+  const adapter = await navigator.gpu.requestAdapter();
+  if (!adapter) throw new Error("There is no WebGPU adapter: install mesa-vulkan-drivers");
+  // Granted although adapters do not list it.
+  const withSubgroups = { requiredFeatures: ["subgroups" as GPUFeatureName] };
+  const device = await adapter.requestDevice(withSubgroups).catch(() => adapter.requestDevice());
+  const buffers = new GpuBuffers(device);
+  const errors: string[] = [];
+  device.addEventListener("uncapturederror", (event) => {
+    event.preventDefault();
+    errors.push((event as GPUUncapturedErrorEvent).error.message);
+  });
+  return {
+    device,
+    buffers,
+    hasSubgroups: device.features.has("subgroups" as GPUFeatureName),
+    [Symbol.dispose]() {
+      buffers[Symbol.dispose]();
+      device.destroy();
+      if (errors.length > 0) throw new Error(`Uncaptured GPU error: ${errors[0]}`);
+    },
+  };
+}
+
+/** A storage buffer with numbers in it. */
+export function upload(
+  { buffers, device }: TestGpu,
+  data: Float32Array | Int32Array | Uint32Array | Int8Array | Uint16Array,
+  byteLength = data.byteLength,
+): GPUBuffer {
+  const buffer = buffers.storage("test", byteLength);
+  const bytes = new Uint8Array(Math.ceil(data.byteLength / 4) * 4);
+  bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  device.queue.writeBuffer(buffer, 0, bytes);
+  return buffer;
+}
+
+/** Read a buffer back. */
+export async function download({ device }: TestGpu, buffer: GPUBuffer): Promise<ArrayBuffer> {
+  const { MAP_READ, COPY_DST } = GPUBufferUsage;
+  const staging = device.createBuffer({ size: buffer.size, usage: MAP_READ | COPY_DST });
+  const encoder = device.createCommandEncoder();
+  encoder.copyBufferToBuffer(buffer, 0, staging, 0, buffer.size);
+  device.queue.submit([encoder.finish()]);
+  await staging.mapAsync(GPUMapMode.READ);
+  const copy = staging.getMappedRange().slice(0);
+  staging.destroy();
+  return copy;
+}
+
+/** Run a kernel once. */
+export async function runKernel(
+  { device }: TestGpu,
+  kernel: Kernel,
+  bound: Readonly<Record<string, GPUBuffer>>,
+  x: number,
+  y = 1,
+): Promise<void> {
+  const dispatch = await new KernelCache(device).bind(kernel, bound, () => [x, y]);
+  const encoder = device.createCommandEncoder();
+  const pass = encoder.beginComputePass();
+  record(pass, [dispatch], 0);
+  pass.end();
+  device.queue.submit([encoder.finish()]);
+}
+
+/** Uniform numbers in ±1. */
+export function noise(seed: number, count: number): Float32Array<ArrayBuffer> {
+  const random = seededRandom(seed);
+  return Float32Array.from({ length: count }, () => uniform(random, -1, 1));
+}
+
+/** Rows of a vector batch with zeros up to a multiple of 32. */
+export function padRows(rows: Float32Array, width: number): Float32Array<ArrayBuffer> {
+  const count = rows.length / width;
+  const stride = paddedColumns(width);
+  const out = new Float32Array(count * stride);
+  for (let i = 0; i < count; i++) out.set(rows.subarray(i * width, (i + 1) * width), i * stride);
+  return out;
+}
+
+/** A packed matrix of random weights, each group with a scale of its own. */
+export function randomPacked(seed: number, rows: number, columns: number): PackedMatrix {
+  const packed = createPackedMatrix(rows, columns);
+  const random = seededRandom(seed);
+  const bytes = paddedColumns(columns);
+  for (let row = 0; row < rows; row++) {
+    for (let c = 0; c < columns; c++) {
+      packed.values[row * bytes + c] = Math.round(uniform(random, -127, 127));
+    }
+  }
+  const halves = new Float16Array(packed.scales.buffer);
+  const words = 2 * scaleWords(columns);
+  const groups = Math.ceil(columns / 32);
+  for (let row = 0; row < rows; row++) {
+    for (let g = 0; g < groups; g++) halves[row * words + g] = uniform(random, 0.0005, 0.005);
+  }
+  return packed;
+}
+
+/** Words of a decode state, all 0 but those given. */
+export function stateWords(place: number, isDone = 0): number[] {
+  return [place, 0, isDone, 0, 0, 0, 0, 0];
+}

@@ -1,0 +1,148 @@
+/**
+ * Product of an int8 matrix with one vector, RMSNorm in front and an epilogue behind: the kernel that
+ * decoding spends its time in.
+ *
+ * It is bound by reading the weights, each byte once. A workgroup takes a few rows and its threads walk
+ * their columns together, 16 a step, so that a load of one thread is 16 bytes and those of neighbours
+ * lie side by side; the slice of the vector that a thread has read serves all of its rows. RMSNorm needs
+ * no pass of its own: Σx² is summed along with the products and divides them at the end.
+ *
+ * @module
+ */
+
+import { defineKernel, type Fragment, type Kernel } from "../kernel.ts";
+import { NORM_EPSILON } from "../../policy/variants.ts";
+import { binding, matrix16, STATE, text } from "./shared.ts";
+
+/** What a tuner may choose. */
+export interface MatvecShape {
+  /** Threads of a workgroup, a power of 2. */
+  readonly threads: number;
+  /** Rows of a workgroup, even, a divisor of 64. */
+  readonly rows: number;
+  /** Add up with subgroup operations; the device must have them. */
+  readonly usesSubgroups: boolean;
+}
+
+/** Works everywhere. */
+export const DEFAULT_MATVEC: MatvecShape = { threads: 128, rows: 4, usesSubgroups: false };
+
+/** What the kernel computes. */
+export interface MatvecOptions {
+  /** Its name in error messages. */
+  readonly label: string;
+  /** C. */
+  readonly columns: number;
+  /** Normalise the vector first: binds `norm`, `[C padded]`. */
+  readonly isNormed: boolean;
+  /** Keep the normalised vectors of the first so many steps: binds `hidden`, `[n, C]`. */
+  readonly keptSteps?: number;
+  /** What to do with the outputs. */
+  readonly epilogue: readonly Fragment[];
+}
+
+const range = (n: number) => Array.from({ length: n }, (_, i) => i);
+
+function treeReduction(threads: number, sums: number): string {
+  return `
+  ${range(sums).map((r) => `partial[${r * threads}u + lane] = sum${r};`).join("\n  ")}
+  workgroupBarrier();
+  for (var half = ${threads / 2}u; half > 0u; half >>= 1u) {
+    if (lane < half) {
+      ${
+    range(sums).map((r) =>
+      `partial[${r * threads}u + lane] += partial[${r * threads}u + lane + half];`
+    ).join("\n      ")
+  }
+    }
+    workgroupBarrier();
+  }
+  ${range(sums).map((r) => `let total${r} = partial[${r * threads}];`).join("\n  ")}`;
+}
+
+/** Threads of a subgroup add up among themselves; what they leave is few enough for everybody. */
+function subgroupReduction(threads: number, sums: number): string {
+  return `
+  ${range(sums).map((r) => `let part${r} = subgroupAdd(sum${r});`).join("\n  ")}
+  if (subgroup_lane == 0u) {
+    let slot = lane / subgroup_size;
+    ${range(sums).map((r) => `partial[${r * threads}u + slot] = part${r};`).join("\n    ")}
+  }
+  workgroupBarrier();
+  ${range(sums).map((r) => `var total${r} = 0.0;`).join("\n  ")}
+  for (var slot = 0u; slot < ${threads}u / subgroup_size; slot++) {
+    ${range(sums).map((r) => `total${r} += partial[${r * threads}u + slot];`).join("\n    ")}
+  }`;
+}
+
+/**
+ * The kernel. It binds `values`, `scales`, `shard`, `state`, `x` (`[C padded]`, zeros behind C), and
+ * what its options and its epilogue say.
+ *
+ * @param options What it computes.
+ * @param shape How the work is divided.
+ * @returns The kernel; run ⌈rows of the shard / `shape.rows`⌉ workgroups.
+ */
+export function matvecKernel(options: MatvecOptions, shape: MatvecShape): Kernel {
+  const { columns, isNormed, keptSteps = 0, epilogue } = options;
+  const { threads, rows, usesSubgroups } = shape;
+  const sums = isNormed ? rows + 1 : rows;
+  const fragments: Fragment[] = [
+    matrix16(columns),
+    STATE,
+    binding("x", "read", "array<vec4<f32>>"),
+  ];
+  if (isNormed) fragments.push(binding("norm", "read", "array<vec4<f32>>"));
+  if (keptSteps > 0) fragments.push(binding("hidden", "read_write", "array<f32>"));
+  const normed = (i: number) =>
+    `sum${rows} += dot(x${i}, x${i}); x${i} *= 1.0 + norm[chunk * 4u + ${i}u];`;
+  const product = (r: number) =>
+    `{
+      let w = values[min(first + ${r}u, shard.rows - 1u) * CHUNKS + chunk];
+      sum${r} += scale_of(min(first + ${r}u, shard.rows - 1u), chunk / 2u) *
+        (dot(weights4(w.x), x0) + dot(weights4(w.y), x1) +
+         dot(weights4(w.z), x2) + dot(weights4(w.w), x3));
+    }`;
+  const keep = `
+  if (group.x == 0u && shard.first == 0u && state.step < ${keptSteps}u) {
+    for (var c = lane; c < ${columns}u; c += ${threads}u) {
+      let value = x[c / 4u][c % 4u] * (1.0 + norm[c / 4u][c % 4u]);
+      hidden[state.step * ${columns}u + c] = value * factor;
+    }
+  }`;
+  const body = `
+var<workgroup> partial: array<f32, ${sums * threads}>;
+@compute @workgroup_size(${threads})
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+  ${
+    usesSubgroups
+      ? "@builtin(subgroup_size) subgroup_size: u32,\n  @builtin(subgroup_invocation_id) subgroup_lane: u32,"
+      : ""
+  }
+) {
+  if (state.is_done != 0u) { return; }
+  let first = group.x * ${rows}u;
+  ${range(sums).map((r) => `var sum${r} = 0.0;`).join("\n  ")}
+  for (var chunk = lane; chunk < CHUNKS; chunk += ${threads}u) {
+    ${range(4).map((i) => `var x${i} = x[chunk * 4u + ${i}u];`).join("\n    ")}
+    ${isNormed ? range(4).map(normed).join("\n    ") : ""}
+    ${range(rows).map(product).join("\n    ")}
+  }
+  ${usesSubgroups ? subgroupReduction(threads, sums) : treeReduction(threads, sums)}
+  let factor = ${
+    isNormed ? `inverseSqrt(total${rows} / f32(${columns}) + ${NORM_EPSILON})` : "1.0"
+  };
+  ${
+    range(rows / 2).map((pair) =>
+      `if (lane == ${pair}u && first + ${2 * pair}u < shard.rows) {
+    store(0u, state.place, shard.first + first + ${2 * pair}u,
+      total${2 * pair} * factor, total${2 * pair + 1} * factor);
+  }`
+    ).join("\n  ")
+  }
+  ${keptSteps > 0 ? keep : ""}
+}`;
+  return defineKernel(options.label, [...fragments, ...epilogue, text(body)]);
+}

@@ -1,0 +1,100 @@
+/**
+ * WGSL that several kernels share: the structures on both sides, and how weights are unpacked.
+ * @module
+ */
+
+import type { Binding, Fragment } from "../kernel.ts";
+import { paddedColumns, scaleWords } from "../packed_matrix.ts";
+
+/** Words of a decode state, in this order. */
+export const DECODE_STATE = [
+  "place", // where in the cache the token that is being fed goes
+  "step", // action tokens drawn so far
+  "is_done", // 1: the chunk is complete or has failed; kernels return at once
+  "token", // the last FAST id drawn
+  "remaining", // coefficients still missing
+  "pending", // unfinished character
+  "budget", // tokens left
+  "fault", // one of FAULT
+] as const;
+
+/** Why decoding stopped before the chunk was complete. */
+export const FAULT = { none: 0, notFinite: 1, nothingAllowed: 2 } as const;
+
+const STATE_STRUCT = `struct DecodeState { ${DECODE_STATE.map((w) => `${w}: u32`).join(", ")} }`;
+
+/** The decode state as kernels read it. Uniform, so that leaving early keeps barriers legal. */
+export const STATE: Fragment = {
+  bindings: [{ name: "state", access: "uniform", type: "DecodeState" }],
+  code: STATE_STRUCT,
+};
+
+/** The decode state as the sampling kernel changes it. */
+export const STATE_WRITTEN: Fragment = {
+  bindings: [{ name: "state", access: "read_write", type: "DecodeState" }],
+  code: STATE_STRUCT,
+};
+
+/** Words in front of the places of a sequence. */
+export const PLACES_HEADER_WORDS = 4;
+
+/** Where every place of the sequence stands: its rotary position, and whether anybody sees it. */
+export const PLACES: Fragment = {
+  bindings: [{ name: "places", access: "read", type: "Places" }],
+  code: `struct Place { position: u32, is_seen: u32 }
+struct Places { tokens: u32, prefix: u32, unused0: u32, unused1: u32, at: array<Place> }`,
+};
+
+const MATRIX: readonly Binding[] = [
+  { name: "scales", access: "read", type: "array<u32>" },
+  { name: "shard", access: "uniform", type: "Shard" },
+];
+
+function scaleCode(columns: number): string {
+  return `struct Shard { first: u32, rows: u32, unused0: u32, unused1: u32 }
+fn scale_of(row: u32, column_group: u32) -> f32 {
+  let both = unpack2x16float(scales[row * ${scaleWords(columns)}u + column_group / 2u]);
+  return select(both.x, both.y, (column_group & 1u) == 1u);
+}
+fn weights4(word: u32) -> vec4<f32> { return vec4<f32>(unpack4xI8(word)); }`;
+}
+
+/**
+ * A shard of an int8 matrix, read 16 weights at a time.
+ * @param columns C.
+ */
+export function matrix16(columns: number): Fragment {
+  return {
+    bindings: [{ name: "values", access: "read", type: "array<vec4<u32>>" }, ...MATRIX],
+    code: `const CHUNKS = ${paddedColumns(columns) / 16}u;\n${scaleCode(columns)}`,
+  };
+}
+
+/**
+ * A shard of an int8 matrix, read 4 weights at a time.
+ * @param columns C.
+ */
+export function matrix4(columns: number): Fragment {
+  return {
+    bindings: [{ name: "values", access: "read", type: "array<u32>" }, ...MATRIX],
+    code: `const WORDS = ${paddedColumns(columns) / 4}u;\n${scaleCode(columns)}`,
+  };
+}
+
+/**
+ * A number in WGSL, whatever JavaScript would print.
+ * @param value Finite.
+ */
+export function f32(value: number): string {
+  return `f32(${value.toExponential()})`;
+}
+
+/** A binding by itself. */
+export function binding(name: string, access: Binding["access"], type: string): Fragment {
+  return { bindings: [{ name, access, type }], code: "" };
+}
+
+/** Text without bindings. */
+export function text(code: string): Fragment {
+  return { bindings: [], code };
+}
