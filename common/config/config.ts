@@ -62,6 +62,12 @@ export const DEVICES = ["auto", "wasm", "webgpu", "cpu"] as const;
 /** One of {@link DEVICES}. */
 export type Device = (typeof DEVICES)[number];
 
+/** How the policy's matrices are kept; the variant says which stay in float32 all the same. */
+export const PRECISIONS = ["float32", "int8", "int4"] as const;
+
+/** One of {@link PRECISIONS}. */
+export type Precision = (typeof PRECISIONS)[number];
+
 /** What happens when a checkpoint cannot be loaded; `auto` is random in simulation only. */
 export const ON_LOAD_FAILURE = ["auto", "random", "abort"] as const;
 
@@ -124,6 +130,8 @@ export interface PolicyConfig {
   readonly temperature: number;
   /** Where tensors are computed. */
   readonly device: Device;
+  /** How the policy's matrices are kept. */
+  readonly precision: Precision;
 }
 
 /** How experience is collected. */

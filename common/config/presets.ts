@@ -38,6 +38,7 @@ const BASE = {
   isCriticDetached: true,
   temperature: 1,
   device: "auto",
+  precision: "float32",
 
   numEnvs: 4,
   maxEpisodeSteps: 400, // gym-aloha's limit: 8 s at 50 Hz

@@ -14,6 +14,7 @@ import {
   DEVICES,
   DIALECT_CHOICES,
   ON_LOAD_FAILURE,
+  PRECISIONS,
   TASKS,
   VALUE_INPUTS,
   VARIANTS,
@@ -143,6 +144,13 @@ const policy = {
     "Sampling temperature of action tokens; 1 samples the policy as it is.",
   ),
   device: field(z.enum(DEVICES), "", "Where tensors are computed; auto picks what is there."),
+  precision: field(
+    z.enum(PRECISIONS),
+    "",
+    "How the policy's matrices are kept: float32, or 8 or 4 bits in groups of 32 with a scale each, " +
+      "which only adapters and the value head can be trained through. A checkpoint that is stored " +
+      "in few bits stays so.",
+  ),
 };
 
 const collection = {

@@ -9,7 +9,9 @@
  */
 
 import * as tf from "@tensorflow/tfjs";
-import type { Tensor, Tensor2D, Tensor3D, Tensor4D } from "./tensors.ts";
+import type { Tensor, Tensor1D, Tensor2D, Tensor3D, Tensor4D } from "./tensors.ts";
+import { QuantizedMatrix } from "../kernels/quantized_matrix.ts";
+import { quantizedMatMul, quantizedRows } from "../kernels/quantized_ops.ts";
 import { attend, gelu, linear, rmsNorm } from "./layers.ts";
 import type { ParameterStore } from "./parameters.ts";
 import { applyRope, type Rope } from "./rope.ts";
@@ -18,6 +20,8 @@ import type { GemmaSize } from "./variants.ts";
 const LAYERS = "PaliGemma/llm/layers";
 const ATTENTION = `${LAYERS}/attn`;
 const MLP = `${LAYERS}/mlp`;
+/** `[V, D]`: words by their ids and, transposed, the output head. */
+const EMBEDDING = "PaliGemma/llm/embedder/input_embedding";
 
 /**
  * Token embeddings times √D.
@@ -29,10 +33,11 @@ export function embedTokens(
   size: GemmaSize,
   ids: Tensor2D,
 ): Tensor3D {
-  const rows = tf.gather(
-    params.get("PaliGemma/llm/embedder/input_embedding"),
-    tf.reshape(ids, [-1]),
-  );
+  const embedding = params.weight(EMBEDDING);
+  const flat = tf.reshape(ids, [-1]) as Tensor1D;
+  const rows = embedding instanceof QuantizedMatrix
+    ? quantizedRows(embedding, flat)
+    : tf.gather(embedding, flat);
   return tf.reshape(tf.mul(rows, Math.sqrt(size.width)), [...ids.shape, size.width]) as Tensor3D;
 }
 
@@ -138,7 +143,7 @@ function project(
 ): Tensor {
   const name = which === "q" ? "q_einsum" : which === "out" ? "attn_vec_einsum" : "kv_einsum";
   const index = which === "k" ? 2 * layer : which === "v" ? 2 * layer + 1 : layer;
-  const base = linear(x, params.get(`${ATTENTION}/${name}/w`, index));
+  const base = linear(x, params.weight(`${ATTENTION}/${name}/w`, index));
   if (!size.lora) return base;
   const a = params.get(`${ATTENTION}/${name}/lora_a`, index);
   const b = params.get(`${ATTENTION}/${name}/lora_b`, index);
@@ -166,7 +171,7 @@ function gatedMlp(
   x: Tensor,
 ): Tensor {
   const adapted = (y: Tensor, base: string, lora: string, index: number): Tensor => {
-    const out = linear(y, params.get(`${MLP}/${base}`, index));
+    const out = linear(y, params.weight(`${MLP}/${base}`, index));
     if (!size.lora) return out;
     const low = linear(y, params.get(`${MLP}/${lora}_lora_a`, index));
     // openpi scales the adapters of the attention alone (`lora.py`, FeedForward._dot).
@@ -192,10 +197,31 @@ export function fastLogits(
   fastVocab: number,
   skip: number,
 ): Tensor3D {
-  const embedding = params.get("PaliGemma/llm/embedder/input_embedding");
-  const rows = tf.slice(embedding, [size.vocab - skip - fastVocab, 0], [fastVocab, size.width]);
+  const embedding = params.weight(EMBEDDING);
   const [B, S, D] = hidden.shape;
+  const flat = tf.reshape(hidden, [B * S, D]) as Tensor2D;
+  const firstRow = size.vocab - skip - fastVocab;
+  const shape: [number, number, number] = [B, S, fastVocab];
+  if (embedding instanceof QuantizedMatrix) {
+    const reversed = quantizedMatMul(flat, embedding, { firstRow, rowCount: fastVocab });
+    return tf.reshape(tf.reverse(reversed, 1), shape);
+  }
+  const rows = tf.slice(embedding, [firstRow, 0], [fastVocab, size.width]);
   const head = tf.reverse(rows, 0) as Tensor2D;
-  const logits = tf.matMul(tf.reshape(hidden, [B * S, D]), head, false, true);
-  return tf.reshape(logits, [B, S, fastVocab]) as Tensor3D;
+  return tf.reshape(tf.matMul(flat, head, false, true), shape);
+}
+
+/**
+ * Logits over the whole language vocabulary.
+ * @param hidden `[B, S, D]`.
+ * @returns `[B, S, V]`.
+ */
+export function wordLogits(params: ParameterStore, hidden: Tensor3D): Tensor3D {
+  const embedding = params.weight(EMBEDDING);
+  const [batch, steps, width] = hidden.shape;
+  const flat = tf.reshape(hidden, [batch * steps, width]) as Tensor2D;
+  const logits = embedding instanceof QuantizedMatrix
+    ? quantizedMatMul(flat, embedding)
+    : tf.matMul(flat, embedding as Tensor2D, false, true);
+  return tf.reshape(logits, [batch, steps, -1]);
 }

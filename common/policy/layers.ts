@@ -7,20 +7,23 @@
  */
 
 import * as tf from "@tensorflow/tfjs";
+import { QuantizedMatrix } from "../kernels/quantized_matrix.ts";
+import { quantizedMatMul } from "../kernels/quantized_ops.ts";
 import type { Tensor, Tensor2D, Tensor3D } from "./tensors.ts";
 import { NORM_EPSILON } from "./variants.ts";
 
 /**
  * x · w (+ b), for x of any rank.
  * @param x `[…, in]`.
- * @param w `[in, out]`.
+ * @param w `[in, out]`, or in few bits a row for each output.
  * @param b `[out]`, optional.
  * @returns `[…, out]`.
  */
-export function linear(x: Tensor, w: Tensor, b?: Tensor): Tensor {
-  const [rows, columns] = w.shape as [number, number];
-  const flat = tf.reshape(x, [-1, rows]);
-  const y = tf.matMul(flat, w as Tensor2D);
+export function linear(x: Tensor, w: Tensor | QuantizedMatrix, b?: Tensor): Tensor {
+  const isQuantized = w instanceof QuantizedMatrix;
+  const [rows, columns] = isQuantized ? [w.columns, w.rows] : w.shape as [number, number];
+  const flat = tf.reshape(x, [-1, rows]) as Tensor2D;
+  const y = isQuantized ? quantizedMatMul(flat, w) : tf.matMul(flat, w as Tensor2D);
   return tf.reshape(b ? tf.add(y, b) : y, [...x.shape.slice(0, -1), columns]);
 }
 

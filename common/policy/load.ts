@@ -6,7 +6,7 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { CheckpointError } from "../checkpoint/errors.ts";
 import type { Initialization } from "../checkpoint/metadata.ts";
-import type { DecodePositions } from "../config/config.ts";
+import type { DecodePositions, Precision } from "../config/config.ts";
 import { DIALECTS } from "../tokenizer/dialect.ts";
 import { type NormStats, normStatsFingerprint } from "../tokenizer/normalization.ts";
 import type { HostTensor } from "../types.ts";
@@ -33,6 +33,8 @@ export interface CriticOptions {
   readonly decodePositions?: DecodePositions;
   /** Whether the policy speaks pi's convention, where the checkpoint does not say. */
   readonly adaptToPi?: boolean;
+  /** How the policy's matrices are kept; as the checkpoint has them if absent. */
+  readonly precision?: Precision;
   /** Standard normal numbers for its fresh weights. */
   readonly normal: () => number;
 }
@@ -122,7 +124,10 @@ export async function buildPolicy(
   const assets = await loadAssets(dir);
   checkStats(dir, assets.stats, shape);
   using owned = new DisposableStack(); // frees the weights if something after them throws
-  const backbone = new ParameterStore(backboneSpecs(variant), byName(checkpoint.actorBackbone));
+  const backbone = new ParameterStore(backboneSpecs(variant), byName(checkpoint.actorBackbone), {
+    precision: critic.precision ?? "float32",
+    quantized: variant.quantized,
+  });
   owned.defer(() => backbone.dispose());
   const valueHead = new ParameterStore(headSpecs, head);
   owned.defer(() => valueHead.dispose());
@@ -149,7 +154,9 @@ export function policySignature(
   { shape, assets, dialect }: ActorCritic,
   temperature: number,
 ): Record<string, string> {
-  const { variant, horizon, actionDim, maxTokenLen, valueHeadHiddenDim, valueInput } = shape;
+  const { horizon, actionDim, maxTokenLen, valueHeadHiddenDim, valueInput } = shape;
+  // Each peer keeps its own matrices as it likes: weights travel in float32.
+  const { quantized: _, ...variant } = shape.variant;
   // The other critic never reads more than one state, whatever this says.
   const maxValueSteps = valueInput === "chunk" ? shape.maxValueSteps : undefined;
   // The dialect's own way goes without saying.

@@ -6,10 +6,10 @@
  */
 
 import * as tf from "@tensorflow/tfjs";
-import type { Tensor, Tensor1D, Tensor2D, Tensor3D, Tensor4D } from "./tensors.ts";
+import type { Tensor, Tensor1D, Tensor3D, Tensor4D } from "./tensors.ts";
 import { EventLoopPacer } from "../turn_event_loop.ts";
 import { CAMERA_NAMES, type RgbImage } from "../types.ts";
-import { embedTokens, fastLogits, runGemma } from "./gemma.ts";
+import { embedTokens, fastLogits, runGemma, wordLogits } from "./gemma.ts";
 import { KvCache } from "./kv_cache.ts";
 import type { ParameterStore } from "./parameters.ts";
 import { makeRope } from "./rope.ts";
@@ -209,10 +209,7 @@ export function postfixLogits(
     ...embedSequence(net, unforced, layout, fed, "training"),
     readFrom: layout.imageTokens + layout.promptTokens - 1,
   });
-  const [batch, , width] = hidden.shape;
-  const embedding = net.backbone.get("PaliGemma/llm/embedder/input_embedding") as Tensor2D;
-  const logits = tf.matMul(tf.reshape(hidden, [-1, width]), embedding, false, true);
-  return tf.reshape(logits, [batch, steps, -1]) as Tensor3D;
+  return wordLogits(net.backbone, hidden);
 }
 
 /**

@@ -55,7 +55,7 @@ export function encodeImages(
     onStage("encoder_norm", x);
     const tokens = linear(
       x,
-      params.get("PaliGemma/img/head/kernel"),
+      params.weight("PaliGemma/img/head/kernel"),
       params.get("PaliGemma/img/head/bias"),
     );
     onStage("head", tokens);
@@ -84,7 +84,7 @@ function encoderBlock(
   const hidden = gelu(
     linear(
       layerNorm(attended, get(`${BLOCK}/LayerNorm_1/scale`), get(`${BLOCK}/LayerNorm_1/bias`)),
-      get(`${BLOCK}/MlpBlock_0/Dense_0/kernel`),
+      params.weight(`${BLOCK}/MlpBlock_0/Dense_0/kernel`, layer),
       get(`${BLOCK}/MlpBlock_0/Dense_0/bias`),
     ),
   );
@@ -92,7 +92,7 @@ function encoderBlock(
     attended,
     linear(
       hidden,
-      get(`${BLOCK}/MlpBlock_0/Dense_1/kernel`),
+      params.weight(`${BLOCK}/MlpBlock_0/Dense_1/kernel`, layer),
       get(`${BLOCK}/MlpBlock_0/Dense_1/bias`),
     ),
   );
@@ -110,7 +110,7 @@ function selfAttention(
   const heads = (name: string, scale = 1): Tensor3D => {
     const y = linear(
       x,
-      params.get(`${ATTENTION}/${name}/kernel`, layer),
+      params.weight(`${ATTENTION}/${name}/kernel`, layer),
       params.get(`${ATTENTION}/${name}/bias`, layer),
     );
     const scaled = scale === 1 ? y : tf.mul(y, scale);
@@ -124,7 +124,7 @@ function selfAttention(
   );
   return linear(
     joined,
-    params.get(`${ATTENTION}/out/kernel`, layer),
+    params.weight(`${ATTENTION}/out/kernel`, layer),
     params.get(`${ATTENTION}/out/bias`, layer),
   );
 }

@@ -7,6 +7,8 @@
  * @module
  */
 
+import { MATRIX_KINDS, type MatrixKind } from "../quant/matrix_layout.ts";
+
 /** The image encoder's sizes. */
 export interface SiglipSize {
   /** Side of the square input picture in pixels; a multiple of `patch`. */
@@ -77,6 +79,11 @@ export interface PolicyVariant {
    * and LeRobot write bin −1 for a number below −1.
    */
   readonly clipsState?: boolean;
+  /**
+   * Matrices that `--precision int8` and `int4` keep in few bits; the others stay in float32, as norms,
+   * biases, adapters, the value head and the patch and position embeddings always do. All if absent.
+   */
+  readonly quantized?: readonly MatrixKind[];
 }
 
 const SO400M: SiglipSize = {
@@ -106,6 +113,7 @@ export const VARIANTS = {
     fastSkipTokens: 8,
     decodePositions: "natural",
     clipsState: true, // its demonstrations hardly show bin −1
+    quantized: MATRIX_KINDS,
   },
   gemma_2b: {
     name: "gemma_2b",
@@ -114,6 +122,7 @@ export const VARIANTS = {
     fastSkipTokens: 128,
     fastSharesTextIds: true,
     decodePositions: "openpi",
+    quantized: MATRIX_KINDS,
   },
   gemma_2b_lora: {
     name: "gemma_2b_lora",
@@ -122,6 +131,7 @@ export const VARIANTS = {
     fastSkipTokens: 128,
     fastSharesTextIds: true,
     decodePositions: "openpi",
+    quantized: MATRIX_KINDS,
   },
 } as const satisfies Record<string, PolicyVariant>;
 
