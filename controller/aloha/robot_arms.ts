@@ -325,6 +325,9 @@ export class RobotArms implements AsyncDisposable {
         )
       ),
     );
+    await this.motion[Symbol.asyncDispose]();
+    // Each takes its time to let go of its port; the stack only finds them closed then.
+    await Promise.all(ARM_NAMES.map((arm) => this.buses[arm][Symbol.asyncDispose]()));
     await this.#stack[Symbol.asyncDispose]();
   }
 

@@ -13,7 +13,7 @@ import { ARM_NAMES, type ArmName } from "../../common/robot/aloha.ts";
 import type { Logger } from "../../common/types.ts";
 import { armTable } from "../arms/arm_check.ts";
 import { homePose } from "../arms/poses.ts";
-import { faultSentence } from "../arms/servo_faults.ts";
+import { faultSentence, servoLabel } from "../arms/servo_faults.ts";
 import { BusError } from "../dynamixel/bus.ts";
 import type { BusEvent } from "../dynamixel/thread/messages.ts";
 import type { HoldReason } from "../motion/motion_memory.ts";
@@ -155,7 +155,10 @@ export class Supervisor implements AsyncDisposable {
    */
   async connect(): Promise<void> {
     this.dispatch({ type: "connected" });
-    while (this.#status.state === "disconnected") await this.change(new AbortController().signal);
+    while (this.#status.state === "disconnected") {
+      if (this.#isClosed) throw new Error("The arms were closed while they were looked at");
+      await this.change(new AbortController().signal);
+    }
     this.#isFirstLook = false;
     if (this.#status.state !== "faulted") return;
     throw new Error(`The arms cannot be driven: ${this.#status.reason}`);
@@ -204,7 +207,7 @@ export class Supervisor implements AsyncDisposable {
     if (!this.#isEngaged || this.#isServicing || this.#isClosed) return;
     const { arms } = this.#options;
     const faults = new Map<string, string>();
-    let isLoose = false;
+    const loose: string[] = [];
     const isCurrent = performance.now() - this.#servicedMs > HEALTH_ROUND_MS;
     for (const arm of isCurrent ? ARM_NAMES : []) {
       const health = arms.buses[arm].readHealth();
@@ -212,7 +215,9 @@ export class Supervisor implements AsyncDisposable {
         if (hardwareError > 0) {
           faults.set(`${arm} ${id} ${hardwareError}`, faultSentence(arm, id, hardwareError));
         }
-        isLoose ||= watchdog < 0 || (torque === 0 && !arms.isDryRun);
+        const label = servoLabel(arm, id);
+        if (watchdog < 0) loose.push(`${label} has stopped by its watchdog`);
+        else if (torque === 0 && !arms.isDryRun) loose.push(`${label} has lost its torque`);
       }
     }
     const motion = arms.motion.status();
@@ -224,11 +229,11 @@ export class Supervisor implements AsyncDisposable {
     for (const [key] of fresh) this.#named.add(key);
     if (fresh.length > 0) this.#fault(fresh.map(([, sentence]) => sentence).join("; "));
     if (faults.size > 0) return;
-    if (isLoose || motion.hold === "arm silent") {
-      this.#options.record("fault", "a servo has let go or stopped by itself");
-      this.#options.logger.warn(
-        "A servo has let go or stopped by itself: looking at the arms anew",
-      );
+    if (motion.hold === "arm silent") loose.push(describeHold(motion));
+    if (loose.length > 0) {
+      const sentence = `${loose.join("; ")}: looking at the arms anew`;
+      this.#options.record("fault", sentence);
+      this.#options.logger.warn(sentence);
       this.#disconnected();
       this.#reconnectIfAllThere();
     } else if (motion.hold === "main thread silent" && this.#status.state === "running") {

@@ -200,3 +200,46 @@ async function twoFaults(open: TestRobot): Promise<void> {
   await untilHeld(open);
   assert.ok(ARM_NAMES.every((arm) => robot.arms.buses[arm].mode === "drive"));
 }
+
+Deno.test("Supervisor refuses arms with a missing servo, and is closed while faulted", async () => {
+  await using open = await openRobot();
+  const { robot, emulator } = open;
+  await emulator.command(busOf("right"), { kind: "vanish", id: 8 });
+  await assert.rejects(
+    robot.connect(),
+    /^Error: The arms cannot be driven: right_wrist_rotate \(servo 8\) does not answer on .*right/,
+  );
+  assert.equal(robot.supervisor.status.state, "faulted");
+  assert.ok(areAll(await itemsOf(emulator, "torqueEnable"), 0), "no torque is switched on");
+});
+
+Deno.test("Supervisor that is closed while it looks at the arms begins nothing more", async () => {
+  await using open = await openRobot();
+  const { robot, logger } = open;
+  const connecting = assert.rejects(robot.connect(), /were closed while they were looked at/);
+  await robot[Symbol.asyncDispose]();
+  await connecting;
+  assert.equal(robot.supervisor.status.isConnected, false);
+  assert.ok(!logger.all.some((line) => /is ready/.test(line)));
+});
+
+Deno.test("Supervisor that is closed on the way home, or while a servo is away, begins nothing more", async () => {
+  const onTheWay = async ({ robot }: TestRobot) => {
+    await until(() => robot.supervisor.status.state === "homing", "the arms go home");
+  };
+  const away = async ({ emulator, logger }: TestRobot) => {
+    await emulator.command(busOf("left"), { kind: "vanish", id: 9 });
+    await logger.until(/trying again until it answers/);
+  };
+  for (const meet of [onTheWay, away]) {
+    await using open = await openRobot();
+    const { robot } = open;
+    await robot.connect();
+    await untilHeld(open);
+    robot.supervisor.dispatch({ type: "home" });
+    await meet(open);
+    await robot[Symbol.asyncDispose]();
+    const { state, isConnected } = robot.supervisor.status;
+    assert.deepEqual([state, isConnected], ["disconnected", false]);
+  }
+});
