@@ -10,17 +10,14 @@
 
 import * as tf from "@tensorflow/tfjs";
 import { WebGPUBackend } from "@tensorflow/tfjs-backend-webgpu";
-import { GpuLostError } from "./errors.ts";
 import type { GpuDevice } from "./gpu_device.ts";
-import { withinMs } from "./within_ms.ts";
+import { throwGpuFault } from "./tell_gpu_faults.ts";
 
 /** tfjs's name of the backend. Register kernels under it. */
 export const TFJS_WEBGPU = "webgpu";
 
 /** tfjs's own priority of it: above wasm, which has 2. */
 const PRIORITY = 3;
-/** How long a readback that failed waits for word that the device is lost, in ms; it takes one. */
-const LOST_NOTICE_MS = 50;
 
 /** tfjs's backend, which gives no value that a failed command was part of. */
 class CheckedWebgpuBackend extends WebGPUBackend {
@@ -40,14 +37,7 @@ class CheckedWebgpuBackend extends WebGPUBackend {
    * @throws {Error} The device refused commands since the last read.
    */
   override async read(dataId: object): ReturnType<WebGPUBackend["read"]> {
-    let values: Awaited<ReturnType<WebGPUBackend["read"]>>;
-    try {
-      values = await super.read(dataId);
-    } catch (error) {
-      if (!(error instanceof GpuLostError)) await withinMs(this.gpu.lost, LOST_NOTICE_MS);
-      this.gpu.check();
-      throw error;
-    }
+    const values = await super.read(dataId).catch((error) => throwGpuFault(error, this.gpu));
     this.gpu.check();
     return values;
   }

@@ -13,6 +13,7 @@ import type { Observation, SampledChunk } from "../types.ts";
 import { CAMERA_NAMES } from "../types.ts";
 import type { ActionMode } from "../config/config.ts";
 import { checkFinite } from "../device/check_finite.ts";
+import { tellGpuFaults } from "../device/tell_gpu_faults.ts";
 import {
   closingTokens,
   type Dialect,
@@ -193,12 +194,20 @@ export class ActorCritic implements Disposable {
    * @param options.random Independent uniform numbers in [0, 1).
    * @throws {NonFiniteError} A log-probability, an entropy, an action or a value is not finite; there
    *   are no chunks then, not even of the other rows.
+   * @throws {GpuLostError} The GPU that it computes on is lost.
    */
   async sampleActions(
     observations: readonly Observation[],
     options: { readonly temperature: number; readonly random: () => number },
   ): Promise<SampledChunk[]> {
     if (observations.length === 0) return [];
+    return await tellGpuFaults(() => this.#sample(observations, options));
+  }
+
+  async #sample(
+    observations: readonly Observation[],
+    options: { readonly temperature: number; readonly random: () => number },
+  ): Promise<SampledChunk[]> {
     const input = this.prepareInput(observations);
     const states = input.ids.prompts.map((p) => this.grammar.start(this.#tokenBudget(p)));
     const budget = Math.max(...input.ids.prompts.map((p) => this.#tokenBudget(p)));
@@ -248,9 +257,14 @@ export class ActorCritic implements Disposable {
    * The `chunk` critic is asked about a chunk taken greedily.
    * @returns `[B]`.
    * @throws {NonFiniteError} A value is not finite.
+   * @throws {GpuLostError} The GPU that it computes on is lost.
    */
   async observationValues(observations: readonly Observation[]): Promise<Float32Array> {
     if (observations.length === 0) return new Float32Array(0);
+    return await tellGpuFaults(() => this.#observationValues(observations));
+  }
+
+  async #observationValues(observations: readonly Observation[]): Promise<Float32Array> {
     if (this.shape.valueInput === "chunk") {
       const chunks = await this.sampleActions(observations, { temperature: 0, random: () => 0 });
       return Float32Array.from(chunks, (c) => c.value);
