@@ -6,6 +6,7 @@ import { HOLD_REASONS, MOTION_RECORD } from "../../controller/motion/motion_memo
 import { LogWatch } from "./log_watch.ts";
 import { PolicyRun } from "./policy_run.ts";
 import { SILENT } from "./command.ts";
+import { StopProbe } from "./stop_probe.ts";
 import { measureSteady, TrackingError } from "./steady.ts";
 
 function recordOf(hold: (typeof HOLD_REASONS)[number], gap: number): Float64Array {
@@ -32,6 +33,16 @@ Deno.test("TrackingError takes the worst joint of cycles that execute a plan, an
   assert.equal(tracking.max, 0.3);
 });
 
+Deno.test("StopProbe says what it cannot do", async () => {
+  using probe = new StopProbe();
+  const positions = [new Int32Array(new SharedArrayBuffer(8))];
+  const url = "http://127.0.0.1:1/estop";
+  await assert.rejects(
+    probe.probe({ action: { kind: "post", url }, beforeMs: 0, afterMs: 0, positions }),
+    /^Error: Cannot probe: /,
+  );
+});
+
 Deno.test("a steady run counts cycles and chunks, and an emergency stop and a start over HTTP work", async () => {
   const watch = new LogWatch(SILENT, sharedNowMs);
   const abort = new AbortController();
@@ -50,8 +61,16 @@ Deno.test("a steady run counts cycles and chunks, and an emergency stop and a st
   assert.ok(value("cycles on time") > 0 && value("cycles on time") <= 100);
   assert.ok(value("tracking error max") < 0.6, "farther away the arms would have stopped");
 
-  assert.ok((await run.post("/estop")).isDone);
+  using probe = new StopProbe();
+  const { actedMs, samples } = await probe.probe({
+    action: { kind: "post", url: `${run.url}/estop` },
+    beforeMs: 20,
+    afterMs: 100,
+    positions: run.robot.arms.emulator!.positions,
+  });
   assert.equal(run.robot.supervisor.status.state, "stopped");
+  assert.equal(samples.ticks.length, 18 * samples.timesMs.length);
+  assert.ok(samples.timesMs[0] < actedMs && samples.timesMs.at(-1)! > actedMs);
   assert.ok(watch.firstTrouble(0, (line) => line.startsWith("EMERGENCY STOP by HTTP")));
   assert.ok((await run.post("/release")).isDone);
   await run.until("question", () => run.robot.operator.isStartAwaited, 60_000);
