@@ -71,7 +71,7 @@ Deno.test("Supervisor drives emulated arms through trouble", async (t) => {
     async () => {
       assert.equal(supervisor.dispatch({ type: "start" }).isAccepted, true);
       move(robot);
-      await until(() => !robot.arms.motion.status().isStill, "the arms move");
+      await until(() => robot.arms.motion.status().command[0] > 0.15, "the arms move");
       stop.trigger("test", "because");
       assert.equal(supervisor.status.state, "stopped");
       assert.equal(robot.arms.latch.mode, "hold");
@@ -89,15 +89,11 @@ Deno.test("Supervisor drives emulated arms through trouble", async (t) => {
       assert.deepEqual([supervisor.needsStart, supervisor.status.isHomed], [true, false]);
       await untilHeld(open);
       assert.equal(supervisor.dispatch({ type: "start" }).isAccepted, false, "it homes first");
-      await home(robot);
     },
   );
 
   await t.step("a stop in the middle of homing, and one while torque comes back", async () => {
-    await robot.arms.moveTo(
-      Float32Array.from([0.3, -0.96, 1.16, 0, -0.3, 0, 1, 0, -0.96, 1.16, 0, -0.3, 0, 1]),
-      never,
-    );
+    supervisor.started();
     supervisor.dispatch({ type: "home" });
     await until(() => !robot.arms.motion.status().isStill, "the arms are on their way");
     stop.trigger("test", "homing");
@@ -110,7 +106,7 @@ Deno.test("Supervisor drives emulated arms through trouble", async (t) => {
     supervisor.release("test");
     await untilHeld(open);
     const [waist] = robot.arms.measured();
-    assert.ok(waist > 0.05 && waist < 0.35, `they hold where they were stopped, at ${waist} rad`);
+    assert.ok(waist > 0.03 && waist < 0.4, `they hold where they were stopped, at ${waist} rad`);
     await home(robot);
   });
 
