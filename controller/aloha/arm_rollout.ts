@@ -13,6 +13,8 @@
  */
 
 import { ALOHA_DIM } from "../../common/robot/aloha.ts";
+import { NonFiniteError } from "../../common/device/check_finite.ts";
+import { GpuLostError } from "../../common/device/errors.ts";
 import { toRobotActions } from "../../common/policy/action_transform.ts";
 import { fitImages } from "../../common/policy/image_resize.ts";
 import type { ChunkTransition, Logger, Observation } from "../../common/types.ts";
@@ -107,6 +109,8 @@ export class ArmRollout {
   #episode: Episode | null = null;
   #refused = "";
   #reason = "";
+  /** The weights whose numbers were not finite, and what they computed. */
+  #broken: { readonly version: number; readonly sentence: string } | null = null;
   #lateChunks = 0;
   #interruptions = 0;
 
@@ -143,12 +147,12 @@ export class ArmRollout {
    */
   async advance(policy: ChunkPolicy, policyVersion: number): Promise<ChunkTransition[]> {
     this.#checkOverlap(policy);
-    const episode = this.#episode ?? await this.#begin();
+    const episode = this.#episode ?? await this.#begin(policyVersion);
     if (episode === null) return [];
     try {
       await this.#chunk(episode, policy, policyVersion);
       if (episode.ledger.end === null) return episode.ledger.takeDone();
-      await this.#end(episode, policy);
+      await this.#end(episode, policy, policyVersion);
     } catch (error) {
       const isLost = error instanceof Interruption || this.#options.signal.aborted;
       if (!isLost) throw error;
@@ -190,14 +194,13 @@ export class ArmRollout {
   }
 
   /** Bring the arms home and the world to a start. Null: something came in between; try again. */
-  async #begin(): Promise<Episode | null> {
-    const { supervisor, world, arms, nextEpisode, refusals, logger, record, signal } =
-      this.#options;
+  async #begin(policyVersion: number): Promise<Episode | null> {
+    const { supervisor, world, arms, nextEpisode, logger, record, signal } = this.#options;
     let start: EpisodeStart;
     // Whatever happens to the arms while the world gets ready ends the waiting, too.
     const left = new AbortController();
     try {
-      if (!(await this.#reachHome())) return null;
+      if (!(await this.#reachHome(policyVersion))) return null;
       start = nextEpisode();
       const leaving = this.#whenNotReady(left);
       await world.begin(start.seed, AbortSignal.any([signal, left.signal]), arms.measured())
@@ -207,7 +210,7 @@ export class ArmRollout {
       if (signal.aborted || error instanceof Interruption) return null;
       throw error;
     }
-    const because = refusals();
+    const because = this.#refusals(policyVersion);
     if (because.length > 0) return await this.#refuse(because);
     this.#refused = "";
     this.#reason = "";
@@ -231,8 +234,8 @@ export class ArmRollout {
   }
 
   /** Wait until the arms may move, and home them. False: something came in between. */
-  async #reachHome(): Promise<boolean> {
-    const { supervisor, waitForStart, refusals, signal } = this.#options;
+  async #reachHome(policyVersion: number): Promise<boolean> {
+    const { supervisor, waitForStart, signal } = this.#options;
     const { state } = supervisor.status;
     if (state !== "ready" && state !== "holding") {
       await supervisor.change(signal);
@@ -245,7 +248,7 @@ export class ArmRollout {
       return false;
     }
     // Arms that may not be moved by this policy now are not sent home again and again.
-    const because = refusals();
+    const because = this.#refusals(policyVersion);
     if (because.length > 0) {
       await this.#refuse(because);
       return false;
@@ -253,6 +256,14 @@ export class ArmRollout {
     if (!supervisor.dispatch({ type: "home" }).isAccepted) return false;
     while (supervisor.status.state === "homing") await supervisor.change(signal);
     return supervisor.status.state === "holding" && supervisor.status.isHomed;
+  }
+
+  /** Everything that keeps these weights from moving these arms now. */
+  #refusals(policyVersion: number): string[] {
+    const because = [...this.#options.refusals()];
+    // They would fail in every episode anew, and the arms go home in between for ever.
+    if (this.#broken?.version === policyVersion) because.push(this.#broken.sentence);
+    return because;
   }
 
   async #refuse(because: readonly string[]): Promise<null> {
@@ -276,7 +287,7 @@ export class ArmRollout {
     const [chunk] = await this.#timed(
       "inferMs",
       () => policy.sampleActions([seen], { temperature, random }),
-    );
+    ).catch((error) => this.#policyFailed(error, policyVersion));
     this.#check(episode);
     if (episode.ledger.end !== null) return;
     const { actionDim } = policy.shape;
@@ -368,14 +379,15 @@ export class ArmRollout {
   }
 
   /** The task has ended the episode: close its books with the critic's word on what would have come. */
-  async #end(episode: Episode, policy: ChunkPolicy): Promise<void> {
+  async #end(episode: Episode, policy: ChunkPolicy, policyVersion: number): Promise<void> {
     const { ledger } = episode;
     const { record, logger } = this.#options;
     let finalValue: number | undefined;
     if (ledger.end?.isTruncated === true) {
       try {
         const seen = this.#observe(policy.shape.variant.siglip.imageSize);
-        [finalValue] = await policy.observationValues([seen]);
+        [finalValue] = await policy.observationValues([seen])
+          .catch((error) => this.#policyFailed(error, policyVersion));
       } catch (error) {
         if (!(error instanceof Interruption)) throw error;
       }
@@ -385,6 +397,16 @@ export class ArmRollout {
     const how = ledger.isSuccess ? "success" : ledger.end?.isTerminal ? "failure" : "cut off";
     record("episode", `${ledger.episodeId} ends: ${how}`);
     logger.info(`Episode ${ledger.episodeId} ends: ${how}`);
+  }
+
+  /** What the policy cannot give ends the episode, not the program: the arms hold. */
+  #policyFailed(error: unknown, policyVersion: number): never {
+    if (!(error instanceof NonFiniteError || error instanceof GpuLostError)) throw error;
+    if (error instanceof NonFiniteError) {
+      const sentence = `version ${policyVersion} of the policy is broken: ${error.message}`;
+      this.#broken = { version: policyVersion, sentence };
+    }
+    throw new Interruption(error.message, { cause: error });
   }
 
   /** Something else has ended it. What was executed is kept, as an episode that was cut off. */

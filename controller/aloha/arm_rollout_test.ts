@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { checkFinite, NonFiniteError } from "../../common/device/check_finite.ts";
+import { GpuLostError } from "../../common/device/errors.ts";
 import { ALOHA_DIM } from "../../common/robot/aloha.ts";
 import type { ChunkTransition, Observation, StepOutcome } from "../../common/types.ts";
 import { parseTransition } from "../../common/wire/validate.ts";
@@ -167,6 +169,14 @@ Deno.test("ArmRollout runs episodes on emulated arms", async (t) => {
     "a camera that goes stale ends the episode; it goes on when it is back",
     () => stale(open),
   );
+  await t.step(
+    "numbers that are not finite never reach the arms: they hold until there are other weights",
+    () => nonFinite(open),
+  );
+  await t.step(
+    "a GPU that is lost in mid-chunk ends the episode, not the run",
+    () => gpuLost(open),
+  );
   await t.step("a forgotten plan does not stall the episode", () => forgotten(open));
   await t.step("refusals keep it from starting", () => refusals(open));
   await t.step("an abort ends it in every phase", () => aborts(open));
@@ -269,6 +279,57 @@ async function stale(open: TestRobot): Promise<void> {
   rollout.interrupt("the camera is away");
   const [cut] = await rollout.advance(policy, 1);
   assert.deepEqual([cut.isTruncated, cut.episodeId], [true, "episode-1"]);
+}
+
+async function nonFinite(open: TestRobot): Promise<void> {
+  const { robot, logger } = open;
+  const { rollout, policy, world } = rollOut(open);
+  const good = policy.think;
+  assert.deepEqual(await rollout.advance(policy, 1), []);
+  const { planId } = robot.arms.motion.status();
+  const from = logger.all.length;
+  policy.think = () => Promise.resolve(checkFinite(NaN, "an action"));
+  const done = await rollout.advance(policy, 1);
+  assertValid(done, policy.seen);
+  assert.deepEqual([done.length, done[0].isTruncated], [1, true]);
+  assert.equal(robot.supervisor.status.state, "holding");
+  assert.deepEqual(await rollout.advance(policy, 1), []);
+  assert.deepEqual(await rollout.advance(policy, 1), []);
+  assert.equal(robot.arms.motion.status().planId, planId, "no plan was made of it");
+  assert.equal(rollout.interruptions, 1, "the same weights are not tried again");
+  const lines = logger.all.slice(from);
+  assert.ok(lines.some((line) => /interrupted: The policy computed NaN for an action/.test(line)));
+  const refused = lines.filter((line) => /No episode starts: version 1 of the policy/.test(line));
+  assert.equal(refused.length, 1);
+  policy.think = good;
+  assert.deepEqual(await rollout.advance(policy, 2), []);
+  assert.equal(robot.supervisor.status.state, "running");
+  // A critic that fails at the end of an episode leaves no value, and no other episode begins.
+  world.script = { steps: world.steps + 1, end: { isTruncated: true } };
+  policy.observationValues = () => Promise.reject(new NonFiniteError("The critic computed NaN"));
+  const cut = await rollout.advance(policy, 2);
+  assert.equal(cut.at(-1)!.isTruncated, true);
+  assert.equal(robot.supervisor.status.state, "holding");
+  assert.deepEqual(await rollout.advance(policy, 2), []);
+  assert.match(logger.all.at(-1)!, /No episode starts: version 2 .*The critic computed NaN/);
+}
+
+async function gpuLost(open: TestRobot): Promise<void> {
+  const { robot, logger } = open;
+  const { rollout, policy } = rollOut(open);
+  const good = policy.think;
+  assert.deepEqual(await rollout.advance(policy, 1), []);
+  policy.think = () => Promise.reject(new GpuLostError("Some GPU 4000", "device was lost"));
+  const done = await rollout.advance(policy, 1);
+  assert.deepEqual([done.length, done[0].isTruncated], [1, true]);
+  assert.equal(robot.supervisor.status.state, "holding");
+  assert.match(logger.all.at(-1)!, /interrupted: The GPU Some GPU 4000 is lost/);
+  // The same weights on a device that was opened again.
+  policy.think = good;
+  assert.deepEqual(await rollout.advance(policy, 1), []);
+  assert.equal(robot.supervisor.status.state, "running");
+  rollout.interrupt("enough");
+  await rollout.advance(policy, 1);
 }
 
 async function forgotten(open: TestRobot): Promise<void> {
