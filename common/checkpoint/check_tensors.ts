@@ -5,7 +5,7 @@
  * @module
  */
 
-import { READABLE_DTYPES } from "./dtype.ts";
+import { QUANTIZED_DTYPES, READABLE_DTYPES } from "./dtype.ts";
 import { CheckpointError } from "./errors.ts";
 
 /** Name and dimensions of a tensor. */
@@ -58,6 +58,9 @@ export interface UnreadTensor {
   readonly reason: string;
 }
 
+/** Number formats that will do where nobody says otherwise. */
+const ACCEPTED: readonly string[] = [...READABLE_DTYPES, ...QUANTIZED_DTYPES];
+
 /** Lines of one kind that are shown; the rest is counted. */
 const MAX_LINES = 12;
 
@@ -97,7 +100,7 @@ export function compareTensors(
       })),
     wrongDtype: [
       ...present
-        .map(({ want, have }) => ({ ...have, accepted: want.dtypes ?? READABLE_DTYPES }))
+        .map(({ want, have }) => ({ ...have, accepted: want.dtypes ?? ACCEPTED }))
         .filter(({ dtype, accepted }) => !(accepted as readonly string[]).includes(dtype))
         .map(({ name, dtype, accepted }) => ({ name, expected: accepted.join("/"), found: dtype })),
       ...wanted.filter(({ name }) => unreadByName.has(name)).map(({ name, dtypes }) => ({

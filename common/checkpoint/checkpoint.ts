@@ -14,6 +14,9 @@
  */
 
 import { join } from "node:path";
+import { readQuantizedFile } from "../quant/quantized_file.ts";
+import { isQuantizedFormat } from "../quant/quantized_header.ts";
+import type { QuantizedTensor } from "../quant/quantized_tensor.ts";
 import type { HostTensor } from "../types.ts";
 import { writeDirectory, writeDurably } from "./atomic_directory.ts";
 import type { WritableDtype } from "./dtype.ts";
@@ -27,7 +30,12 @@ import {
   isSafeRelativePath,
   parseMetadata,
 } from "./metadata.ts";
-import { type LazyTensor, readSafetensors, writeSafetensors } from "./safetensors.ts";
+import {
+  type LazyTensor,
+  openSafetensors,
+  readSafetensors,
+  writeSafetensors,
+} from "./safetensors.ts";
 
 const METADATA_FILE = "metadata.json";
 const PARAMS_FILE = "params/model.safetensors";
@@ -60,8 +68,10 @@ export interface CheckpointContent {
 export interface Checkpoint {
   /** What it is and how it came to be. */
   readonly metadata: CheckpointMetadata;
-  /** The actor's parameters under openpi's paths. */
+  /** The actor's parameters under openpi's paths, without those in {@link quantized}. */
   readonly actorBackbone: readonly HostTensor[];
+  /** The actor's matrices that are stored in few bits, by path; absent when none are. */
+  readonly quantized?: ReadonlyMap<string, QuantizedTensor>;
   /** The critic's parameters; undefined for an imitation checkpoint: the caller makes a fresh head. */
   readonly valueHead: readonly HostTensor[] | undefined;
   /** The optimiser's tensors; undefined when there are none or they were not asked for. */
@@ -200,6 +210,26 @@ export async function inspectCheckpoint(dir: string): Promise<CheckpointMetadata
   return metadata;
 }
 
+/** The stored parameters; matrices in few bits stay so. */
+async function readParams(path: string): Promise<{
+  readonly tensors: readonly HostTensor[];
+  readonly quantized: ReadonlyMap<string, QuantizedTensor>;
+}> {
+  const isQuantized = await holdsQuantized(path);
+  if (!isQuantized) return { tensors: await readSafetensors(path), quantized: new Map() };
+  const { matrices, floats } = await readQuantizedFile(path);
+  const actor = [...matrices.values()].map((tensor): [string, QuantizedTensor] => {
+    const name = tensor.name.replace(ACTOR_PREFIX, "");
+    return [name, { ...tensor, name }];
+  });
+  return { tensors: [...floats.values()], quantized: new Map(actor) };
+}
+
+async function holdsQuantized(path: string): Promise<boolean> {
+  using file = await openSafetensors(path, { allowsUnreadable: true });
+  return isQuantizedFormat(file.header.metadata);
+}
+
 /** Split stored names into actor and critic, without the suffix that Orbax adds to every name. */
 function splitParams(tensors: readonly HostTensor[], path: string) {
   const isSuffixed = tensors.every(({ name }) => name.endsWith(VALUE_SUFFIX));
@@ -238,7 +268,8 @@ export async function readCheckpoint(
 ): Promise<Checkpoint> {
   const metadata = await inspectCheckpoint(dir);
   const path = join(dir, PARAMS_FILE);
-  const { actorBackbone, valueHead } = splitParams(await readSafetensors(path), path);
+  const { tensors, quantized } = await readParams(path);
+  const { actorBackbone, valueHead } = splitParams(tensors, path);
   if (actorBackbone.length === 0) {
     throw new CheckpointError(`Cannot read ${path}: it has no tensor below ${ACTOR_PREFIX}.`);
   }
@@ -263,6 +294,7 @@ export async function readCheckpoint(
   return {
     metadata,
     actorBackbone,
+    ...(quantized.size > 0 && { quantized }),
     valueHead: hasValueHead ? valueHead : undefined,
     optimizer,
     assets,

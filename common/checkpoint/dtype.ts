@@ -12,6 +12,12 @@ export const READABLE_DTYPES = ["F32", "F16", "BF16"] as const;
 /** One of {@link READABLE_DTYPES}. */
 export type ReadableDtype = (typeof READABLE_DTYPES)[number];
 
+/** Formats of matrices that Tendon quantised; read where their scales lie beside them. */
+export const QUANTIZED_DTYPES = ["I8", "I4"] as const;
+
+/** One of {@link QUANTIZED_DTYPES}. */
+export type QuantizedDtype = (typeof QUANTIZED_DTYPES)[number];
+
 /** Formats that can be written. */
 export type WritableDtype = ReadableDtype;
 

@@ -11,12 +11,19 @@ import { type ArchiveEntry, listArchive, unpackEntry } from "./npz_archive.ts";
 import { NPY_PREFIX_BYTES, type NpyHeader, npyHeaderBytes, parseNpyHeader } from "./npz_header.ts";
 import { elementCount } from "./safetensors_header.ts";
 import { blocksOfBytes, copyBox, rowMajorStrides } from "./tensor_blocks.ts";
-import type { SkippedTensor, StoredTensor, TensorBlock, TensorSource } from "./tensor_source.ts";
+import type {
+  SkippedTensor,
+  StoredDtype,
+  StoredTensor,
+  TensorBlock,
+  TensorSource,
+} from "./tensor_source.ts";
 
 const SUFFIX = ".npy";
 
 /** A tensor and its place. */
 interface NpzTensor extends StoredTensor {
+  readonly dtype: StoredDtype;
   readonly entry: ArchiveEntry;
   readonly header: NpyHeader;
 }

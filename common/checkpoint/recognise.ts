@@ -50,25 +50,16 @@ export interface Recognisable {
 }
 
 const NAMES_SHOWN = 3;
-/** How 8-bit checkpoints name a matrix's scales (`common/quant/int8_file.ts`). */
-const QUANTIZED_SCALES = ".scales";
 
 /**
  * Tell what a checkpoint is.
  *
  * @param source The open checkpoint; nothing of its values is read.
  * @returns What it is.
- * @throws {CheckpointError} When its names are not those of a π0-FAST or PaliGemma model, or its
- *   weights are stored in 8 bits.
+ * @throws {CheckpointError} When its names are not those of a π0-FAST or PaliGemma model.
  */
 export function recognise({ format, path, tensors }: Recognisable): Recognition {
   const names = tensors.map(({ name }) => name);
-  if (names.some((name) => name.endsWith(QUANTIZED_SCALES))) {
-    throw new CheckpointError(
-      `Cannot use ${path}: its weights are stored in 8 bits with scales, on which no policy runs ` +
-        "yet; use the checkpoint that it was converted from.",
-    );
-  }
   const huggingFace = huggingFaceNames(names);
   if (huggingFace !== undefined) {
     return {

@@ -6,6 +6,8 @@
 
 import { basename, dirname, join } from "node:path";
 import { z } from "zod";
+import { isQuantizedFormat } from "../quant/quantized_header.ts";
+import { openQuantizedSource } from "../quant/quantized_source.ts";
 import { createTensorSource } from "./create_source.ts";
 import { CheckpointError } from "./errors.ts";
 import { readSmallFile, streamRange } from "./file_ranges.ts";
@@ -64,14 +66,16 @@ function listed({ entries, skipped }: SafetensorsHeader, file: string) {
 }
 
 /**
- * Open one safetensors file.
+ * Open one safetensors file; matrices that Tendon quantised are dequantised as they are read.
  *
  * @param path The file.
  * @returns Its tensors.
  * @throws {CheckpointError} When it is missing, truncated or not a safetensors file.
  */
 export async function openSafetensorsSource(path: string): Promise<TensorSource> {
-  const { tensors, skipped } = listed(await readHeader(path), path);
+  const header = await readHeader(path);
+  if (isQuantizedFormat(header.metadata)) return await openQuantizedSource(path);
+  const { tensors, skipped } = listed(header, path);
   return createSource(path, tensors, skipped);
 }
 

@@ -6,6 +6,7 @@
  */
 
 import type { HostTensor } from "../types.ts";
+import type { QuantizedDtype } from "./dtype.ts";
 
 /** Formats that can be opened. */
 export type SourceFormat = "safetensors" | "orbax-ocdbt" | "orbax-zarr" | "npz";
@@ -20,7 +21,7 @@ export interface StoredTensor {
   /** Its shape; empty for a scalar. */
   readonly shape: readonly number[];
   /** How its numbers are stored. */
-  readonly dtype: StoredDtype;
+  readonly dtype: StoredDtype | QuantizedDtype;
   /** The file that holds its values or, for a store of many files, its description. */
   readonly file: string;
 }

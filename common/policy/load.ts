@@ -4,11 +4,12 @@
  */
 
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
-import { CheckpointError } from "../checkpoint/errors.ts";
+import { CheckpointError, CheckpointMismatch } from "../checkpoint/errors.ts";
 import type { Initialization } from "../checkpoint/metadata.ts";
 import type { DecodePositions, Precision } from "../config/config.ts";
 import { DIALECTS } from "../tokenizer/dialect.ts";
 import { type NormStats, normStatsFingerprint } from "../tokenizer/normalization.ts";
+import type { QuantizedTensor } from "../quant/quantized_tensor.ts";
 import type { HostTensor } from "../types.ts";
 import { ActorCritic, type PolicyShape } from "./actor_critic.ts";
 import { loadAssets } from "./load_assets.ts";
@@ -66,7 +67,8 @@ export async function loadPolicy(
   dir: string,
   critic: CriticOptions & WantedModel,
 ): Promise<LoadedPolicy> {
-  const { checkpoint, notes } = await readWeightsOf(dir, critic, critic.normal);
+  const { checkpoint, notes } = await readWeightsOf(dir, critic, critic.normal, critic.precision);
+  checkPrecision(dir, checkpoint, critic.precision);
   const policy = await buildPolicy(dir, checkpoint, critic);
   const { valueHeadHiddenDim, valueInput } = policy.shape;
   return {
@@ -79,6 +81,18 @@ export async function loadPolicy(
     ],
     initialization: "checkpoint",
   };
+}
+
+/** Quantising what is quantised already would lose twice. */
+function checkPrecision(dir: string, { quantized }: Checkpoint, wanted?: Precision): void {
+  const [first] = quantized?.values() ?? [];
+  if (!first || wanted === undefined || wanted === "float32" || wanted === `int${first.bits}`) {
+    return;
+  }
+  throw new CheckpointMismatch(
+    `Cannot use checkpoint ${dir} with --precision ${wanted}: it is stored in ${first.bits} bits; ` +
+      "leave the flag out, or use the checkpoint that it was converted from.",
+  );
 }
 
 /**
@@ -124,7 +138,11 @@ export async function buildPolicy(
   const assets = await loadAssets(dir);
   checkStats(dir, assets.stats, shape);
   using owned = new DisposableStack(); // frees the weights if something after them throws
-  const backbone = new ParameterStore(backboneSpecs(variant), byName(checkpoint.actorBackbone), {
+  const tensors = new Map<string, HostTensor | QuantizedTensor>([
+    ...byName(checkpoint.actorBackbone),
+    ...checkpoint.quantized ?? [],
+  ]);
+  const backbone = new ParameterStore(backboneSpecs(variant), tensors, {
     precision: critic.precision ?? "float32",
     quantized: variant.quantized,
   });

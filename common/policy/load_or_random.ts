@@ -3,7 +3,7 @@
  * @module
  */
 
-import { CheckpointError } from "../checkpoint/errors.ts";
+import { CheckpointError, CheckpointMismatch } from "../checkpoint/errors.ts";
 import { buildPolicy, type CriticOptions, type LoadedPolicy, loadPolicy } from "./load.ts";
 import { loadAssets } from "./load_assets.ts";
 import type { WantedModel } from "./load_description.ts";
@@ -28,7 +28,9 @@ export async function loadOrRandom(
   try {
     return await loadPolicy(dir, options);
   } catch (error) {
-    if (!isLoadFailure(error) || onFailure === "abort") throw error;
+    // Flags that contradict the checkpoint are for the user to set right.
+    const isOwnFault = error instanceof CheckpointMismatch;
+    if (!isLoadFailure(error) || onFailure === "abort" || isOwnFault) throw error;
     try {
       await loadAssets(dir);
     } catch (cause) {

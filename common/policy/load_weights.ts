@@ -3,9 +3,9 @@
  * @module
  */
 
-import { checkTensors } from "../checkpoint/check_tensors.ts";
+import { checkTensors, type TensorShape } from "../checkpoint/check_tensors.ts";
 import { type Checkpoint, readCheckpoint } from "../checkpoint/checkpoint.ts";
-import { readMapped } from "../checkpoint/names/mapped_tensor.ts";
+import { type MappedTensor, readMapped } from "../checkpoint/names/mapped_tensor.ts";
 import { adapterNotes, isAdapter } from "../checkpoint/names/plan.ts";
 import { CheckpointError } from "../checkpoint/errors.ts";
 import type { LerobotConfig } from "../checkpoint/lerobot_config.ts";
@@ -14,6 +14,9 @@ import { checkTied } from "../checkpoint/names/tied.ts";
 import { openTensorSource } from "../checkpoint/open_source.ts";
 import { planBackbone, recognise } from "../checkpoint/recognise.ts";
 import type { TensorSource } from "../checkpoint/tensor_source.ts";
+import type { Precision } from "../config/config.ts";
+import { loadQuantized } from "../quant/load_quantized.ts";
+import type { Bits } from "../quant/quantized_tensor.ts";
 import type { HostTensor } from "../types.ts";
 import {
   foreignFacts,
@@ -46,6 +49,12 @@ function drawAdapters(
   return [...drawParameters(specs.filter(({ path }) => names.has(path)), normal).values()];
 }
 
+/** What to tell of matrices that are stored in few bits: they run so whatever `--precision` says. */
+function storedNotes(dir: string, quantized: Checkpoint["quantized"]): string[] {
+  const [first] = quantized?.values() ?? [];
+  return first ? [`${dir} is stored in ${first.bits} bits, and is computed with so`] : [];
+}
+
 async function readTendon(
   dir: string,
   wanted: WantedModel,
@@ -57,7 +66,10 @@ async function readTendon(
     ? wanted.variant
     : model.variant;
   const specs = backboneSpecs(VARIANTS[variant]);
-  const there = new Set(read.actorBackbone.map(({ name }) => name));
+  const there = new Set([
+    ...read.actorBackbone.map(({ name }) => name),
+    ...read.quantized?.keys() ?? [],
+  ]);
   const missing = specs.map(({ path }) => path).filter((path) =>
     isAdapter(path) && !there.has(path)
   );
@@ -66,7 +78,7 @@ async function readTendon(
     VARIANTS[variant].gemma.width,
     model.valueHeadHiddenDim ?? valueHead.find(({ name }) => name === "out/kernel")?.shape[0] ?? 0,
   );
-  const stored = (prefix: string, tensors: readonly HostTensor[]) =>
+  const stored = (prefix: string, tensors: readonly TensorShape[]) =>
     tensors.map(({ name, shape }) => ({ name: prefix + name, shape, dtype: "F32" }));
   checkTensors(
     [
@@ -75,12 +87,18 @@ async function readTendon(
       ),
       ...shapesOf(headSpecs, "value_head/"),
     ],
-    [...stored("actor_backbone/", read.actorBackbone), ...stored("value_head/", valueHead ?? [])],
+    [
+      ...stored("actor_backbone/", [...read.actorBackbone, ...read.quantized?.values() ?? []]),
+      ...stored("value_head/", valueHead ?? []),
+    ],
     `checkpoint ${dir} as ${variant}`,
   );
   const actorBackbone = [...read.actorBackbone, ...drawAdapters(specs, missing, normal)];
   const metadata = { ...read.metadata, model: { ...model, variant } };
-  return { checkpoint: { ...read, actorBackbone, metadata }, notes: adapterNotes(missing) };
+  return {
+    checkpoint: { ...read, actorBackbone, metadata },
+    notes: [...adapterNotes(missing), ...storedNotes(dir, read.quantized)],
+  };
 }
 
 /** FAST ids lie below the highest words of the vocabulary, and must lie where they were trained. */
@@ -93,11 +111,37 @@ function checkFastIds(config: LerobotConfig | undefined, variant: keyof typeof V
   );
 }
 
+/** Bits of a source's matrices, which are all stored alike; undefined when they are floats. */
+function storedBits({ tensors }: TensorSource): Bits | undefined {
+  const found = tensors.find(({ dtype }) => dtype === "I8" || dtype === "I4");
+  return found && (found.dtype === "I8" ? 8 : 4);
+}
+
+/** Read the backbone; matrices go straight into few bits where they are stored or wanted so. */
+async function readBackbone(
+  source: TensorSource,
+  mapped: readonly MappedTensor[],
+  variant: keyof typeof VARIANTS,
+  precision: Precision,
+): Promise<Pick<Checkpoint, "actorBackbone" | "quantized">> {
+  const wanted = ({ float32: undefined, int8: 8, int4: 4 } as const)[precision];
+  const bits = storedBits(source) ?? wanted;
+  if (bits === undefined) {
+    const actorBackbone: HostTensor[] = [];
+    for (const one of mapped) actorBackbone.push(await readMapped(source, one));
+    return { actorBackbone };
+  }
+  const target = { bits, kinds: VARIANTS[variant].quantized };
+  const { matrices, floats } = await loadQuantized(source, mapped, target);
+  return { actorBackbone: [...floats.values()], quantized: matrices };
+}
+
 async function readForeign(
   dir: string,
   source: TensorSource,
   wanted: WantedModel,
   normal: () => number,
+  precision: Precision,
 ): Promise<ReadWeights> {
   const recognition = recognise(source);
   const facts = await foreignFacts(dir, recognition);
@@ -121,8 +165,7 @@ async function readForeign(
     source.skipped,
   );
   await checkTied(source, plan);
-  const actorBackbone: HostTensor[] = [];
-  for (const mapped of plan.mapped) actorBackbone.push(await readMapped(source, mapped));
+  const { actorBackbone, quantized } = await readBackbone(source, plan.mapped, variant, precision);
   const valueHead: HostTensor[] = [];
   for (const mapped of head) valueHead.push(await readMapped(source, mapped));
   const { origin, format } = recognition;
@@ -131,6 +174,7 @@ async function readForeign(
       metadata: head.length === 0
         ? metadata
         : { ...metadata, model: { ...metadata.model, valueHeadHiddenDim: hidden } },
+      ...(quantized && { quantized }),
       actorBackbone: [...actorBackbone, ...drawAdapters(specs, plan.missingAdapters, normal)],
       valueHead: head.length === 0 ? undefined : valueHead,
       optimizer: undefined,
@@ -140,6 +184,7 @@ async function readForeign(
       `${source.path} is a checkpoint of ${origin} (${format})`,
       ...facts.notes,
       ...plan.notes,
+      ...(storedBits(source) ? storedNotes(dir, quantized) : []),
       ...(origin === "lerobot" && metadata.model.dialect !== "lerobot"
         ? ["LeRobot trains with other prompts than openpi: its checkpoints want --dialect lerobot"]
         : []),
@@ -155,16 +200,19 @@ async function readForeign(
  * @param wanted The model to take where the checkpoint does not say; its variant may be the
  *   checkpoint's with adapters.
  * @param normal Standard normal numbers for adapters.
+ * @param precision How matrices of a checkpoint from elsewhere are loaded, which may be too large for
+ *   float32.
  * @throws {CheckpointError} When it cannot be read, or with everything that does not fit.
  */
 export async function readWeightsOf(
   dir: string,
   wanted: WantedModel,
   normal: () => number,
+  precision: Precision = "float32",
 ): Promise<ReadWeights> {
   if (await hasMetadata(dir)) return await readTendon(dir, wanted, normal);
   using source = await openTensorSource(dir);
-  return await readForeign(dir, source, wanted, normal);
+  return await readForeign(dir, source, wanted, normal, precision);
 }
 
 /**

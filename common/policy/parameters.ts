@@ -324,8 +324,8 @@ export class ParameterStore {
     });
     const wanted = BITS[storage.precision];
     const stored = values.flatMap((value) => "bits" in value ? [value.bits] : []);
-    const bits = stored[0] ?? wanted;
-    const odd = stored.find((found) => found !== (wanted ?? bits));
+    const bits = wanted ?? stored[0];
+    const odd = stored.find((found) => found !== bits);
     if (odd !== undefined) {
       throw new RangeError(
         `Cannot build the policy: it has matrices in ${odd} bits, ${bits} are wanted; load the ` +

@@ -12,8 +12,8 @@
 import { checkTensors } from "../../common/checkpoint/check_tensors.ts";
 import { openTensorSource } from "../../common/checkpoint/open_source.ts";
 import { planBackbone } from "../../common/checkpoint/recognise.ts";
-import { int8Bytes } from "../../common/quant/int8_tensor.ts";
-import { loadInt8InThreads } from "../../common/quant/load_int8_threads.ts";
+import { loadQuantizedInThreads } from "../../common/quant/load_quantized_threads.ts";
+import { quantizedBytes } from "../../common/quant/quantized_tensor.ts";
 import { ProgressBar } from "../checkpoint/progress_bar.ts";
 import type { BenchContext } from "./context.ts";
 import {
@@ -50,7 +50,7 @@ async function timeLoad(
   const plan = planBackbone(source, variant, tensorShapes(variant));
   checkTensors(plan.wanted, plan.found, dir, source.skipped);
   using bar = new ProgressBar("loading");
-  const { matrices, floats } = await loadInt8InThreads(dir, plan.mapped, {
+  const { matrices, floats } = await loadQuantizedInThreads(dir, plan.mapped, { bits: 8 }, {
     onProgress: ({ done, total, residentBytes }) => {
       signal.throwIfAborted();
       peakBytes = Math.max(peakBytes, residentBytes);
@@ -64,7 +64,7 @@ async function timeLoad(
     seconds,
     peakBytes,
     baseBytes,
-    int8Bytes: sum([...matrices.values()].map(int8Bytes)) +
+    int8Bytes: sum([...matrices.values()].map(quantizedBytes)) +
       sum([...floats.values()].map(({ data }) => data.byteLength)),
   };
 }

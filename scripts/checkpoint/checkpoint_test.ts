@@ -10,8 +10,7 @@ import { PRESETS } from "../../common/config/presets.ts";
 import { useDevice } from "../../common/policy/backend.ts";
 import { loadPolicy, readWeights } from "../../common/policy/load.ts";
 import { normalSource } from "../../common/policy/testing.ts";
-import { readInt8File } from "../../common/quant/int8_file.ts";
-import { dequantize } from "../../common/quant/int8_tensor.ts";
+import { dequantizeTensor } from "../../common/quant/quantized_tensor.ts";
 import { runConvert } from "./convert.ts";
 import { runInspect } from "./inspect.ts";
 import { ProgressBar } from "./progress_bar.ts";
@@ -145,29 +144,47 @@ Deno.test("convert makes a LeRobot folder a Tendon checkpoint that needs nothing
   await assert.rejects(Deno.stat(bare), Deno.errors.NotFound);
 });
 
-Deno.test("convert --quantize int8 writes the actor's matrices in 8 bits", async () => {
-  using temp = new TempDir();
-  const dest = join(temp.path, "int8");
-  const text = await printed(runConvert, SHIPPED, dest, "--quantize", "int8");
-  assert.match(text, /^Wrote .*int8: 13 matrices in 8 bits and 19 other tensors, 0\.\d MB\.$/);
-  const inspected = await printed(runInspect, dest);
-  assert.match(inspected, /^note +Cannot use .*: its weights are stored in 8 bits/m);
-  assert.match(inspected, /^size .*, without the tensors that are not read$/m);
-  await assert.rejects(
-    loadPolicy(dest, { ...PRESETS.debug, normal: normalSource(1) }),
-    /^CheckpointError: Cannot use .*: its weights are stored in 8 bits .* converted from\.$/,
-  );
-  const { matrices } = await readInt8File(join(dest, "params/model.safetensors"));
-  const { actorBackbone } = await readCheckpoint(SHIPPED);
-  for (const { name, data } of actorBackbone) {
-    const tensor = matrices.get(name);
-    if (tensor === undefined) continue;
-    const back = dequantize(tensor).data;
-    const most = data.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
-    assert.ok(back.every((x, i) => Math.abs(x - data[i]) <= most / 250), name);
-  }
-  await Deno.stat(join(dest, "assets/fast/tokenizer.json"));
-});
+for (const bits of [8, 4] as const) {
+  Deno.test(`convert --quantize int${bits} writes a policy that runs in ${bits} bits`, async () => {
+    using temp = new TempDir();
+    const dest = join(temp.path, "quantized");
+    const text = await printed(runConvert, SHIPPED, dest, `--quantize=int${bits}`);
+    assert.match(text, new RegExp(`13 matrices in ${bits} bits and 19 other tensors, 0\\.\\d MB`));
+    const inspected = await printed(runInspect, dest);
+    assert.match(inspected, new RegExp(`^tensors +32 of F32, I${bits}$`, "m"));
+
+    const { actorBackbone } = await readCheckpoint(SHIPPED);
+    const { quantized } = await readCheckpoint(dest);
+    for (const { name, data } of actorBackbone) {
+      const tensor = quantized?.get(name);
+      if (tensor === undefined) continue;
+      const most = data.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
+      const bound = most / (bits === 8 ? 250 : 13);
+      const back = dequantizeTensor(tensor).data;
+      assert.ok(back.every((x, i) => Math.abs(x - data[i]) <= bound), name);
+    }
+
+    await useDevice("cpu");
+    const options = { ...PRESETS.debug, normal: normalSource(1) };
+    const { policy, notes } = await loadPolicy(dest, options);
+    using stored = policy;
+    assert.equal(stored.network.backbone.precision, `int${bits}`);
+    assert.match(notes.join(), new RegExp(`is stored in ${bits} bits`));
+    const precision = `int${bits}` as const;
+    using made = (await loadPolicy(SHIPPED, { ...options, precision })).policy;
+    assert.deepEqual(await stored.network.backbone.toHost(), await made.network.backbone.toHost());
+    const other = bits === 8 ? "int4" : "int8";
+    await assert.rejects(
+      loadPolicy(dest, { ...options, precision: other }),
+      /^CheckpointError: .* it is stored in [84] bits; leave the flag out/,
+    );
+
+    const back = join(temp.path, "float32");
+    await printed(runConvert, dest, back);
+    using floats = (await loadPolicy(back, options)).policy;
+    assert.deepEqual(await floats.network.backbone.toHost(), await made.network.backbone.toHost());
+  });
+}
 
 Deno.test("checkpoint commands answer bad input with one sentence", async () => {
   using temp = new TempDir();
@@ -182,7 +199,7 @@ Deno.test("checkpoint commands answer bad input with one sentence", async () => 
     [
       runConvert,
       [SHIPPED, temp.path, "--quantize=int8", "--dtype=float16"],
-      /^--quantize int8 takes/,
+      /^--quantize int8 takes --format safetensors/,
     ],
     [runInspect, [SHIPPED, "--jsn"], /^Unknown flag --jsn: did you mean --json/],
   ];

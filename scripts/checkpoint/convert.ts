@@ -16,7 +16,7 @@ import { readCheckpointFiles } from "../../common/checkpoint/checkpoint_files.ts
 import type { WritableDtype } from "../../common/checkpoint/dtype.ts";
 import { CheckpointError } from "../../common/checkpoint/errors.ts";
 import { type CheckpointMetadata, formatMetadata } from "../../common/checkpoint/metadata.ts";
-import type { MappedTensor } from "../../common/checkpoint/names/mapped_tensor.ts";
+import { type MappedTensor, readMapped } from "../../common/checkpoint/names/mapped_tensor.ts";
 import { checkTied } from "../../common/checkpoint/names/tied.ts";
 import { openTensorSource } from "../../common/checkpoint/open_source.ts";
 import { writeOrbaxCheckpoint } from "../../common/checkpoint/orbax_export.ts";
@@ -28,9 +28,11 @@ import { UsageError } from "../../common/cli/flags.ts";
 import { readAssetFiles } from "../../common/policy/load_assets.ts";
 import { foreignFacts, foreignMetadata } from "../../common/policy/load_description.ts";
 import { backboneSpecs } from "../../common/policy/parameters.ts";
-import { VARIANTS } from "../../common/policy/variants.ts";
-import { writeInt8File } from "../../common/quant/int8_file.ts";
-import { loadInt8InThreads } from "../../common/quant/load_int8_threads.ts";
+import { type VariantName, VARIANTS } from "../../common/policy/variants.ts";
+import { loadQuantizedInThreads } from "../../common/quant/load_quantized_threads.ts";
+import { writeQuantizedFile } from "../../common/quant/quantized_file.ts";
+import type { Bits } from "../../common/quant/quantized_tensor.ts";
+import type { HostTensor } from "../../common/types.ts";
 import { parseSubcommand } from "./arguments.ts";
 import { ProgressBar } from "./progress_bar.ts";
 
@@ -62,11 +64,12 @@ const SUBCOMMAND = {
     },
     quantize: {
       kind: "choice",
-      choices: ["none", "int8"],
+      choices: ["none", "int8", "int4"],
       default: "none",
       description:
-        "Store the actor's matrices in 8 bits, groups of 32 with a half-precision scale " +
-        "each, as DEST/params/model.safetensors; only with --format safetensors and float32.",
+        "Store the actor's matrices in 8 or 4 bits, groups of 32 with a half-precision scale " +
+        "each; the critic and all that is no matrix stay in float32. Only with --format " +
+        "safetensors and --dtype float32. openpi does not read it; Tendon runs it as it is.",
     },
   },
 } as const satisfies Parameters<typeof parseSubcommand>[0];
@@ -75,6 +78,8 @@ const SUBCOMMAND = {
 interface Opened {
   readonly recognition: Recognition;
   readonly mapped: readonly MappedTensor[];
+  readonly head: readonly MappedTensor[];
+  readonly variant: VariantName;
   readonly actorBackbone: readonly BlockTensor[];
   readonly valueHead: readonly BlockTensor[] | undefined;
   readonly notes: readonly string[];
@@ -97,6 +102,8 @@ async function openWeights(source: TensorSource): Promise<Opened> {
   return {
     recognition,
     mapped: plan.mapped,
+    head: recognition.kind === "actor_critic" ? head : [],
+    variant,
     actorBackbone: plan.mapped.map((mapped) => blockTensor(source, mapped)),
     valueHead: recognition.kind === "actor_critic"
       ? head.map((mapped) => blockTensor(source, mapped))
@@ -124,22 +131,22 @@ async function lerobotMetadata(
   };
 }
 
+/** What lies in a Tendon checkpoint beside its weights. */
+interface Beside {
+  readonly metadata: CheckpointMetadata | undefined;
+  readonly assets: ReadonlyMap<string, Uint8Array>;
+}
+
 /** Write what Tendon reads: with metadata where the source had it, else the weights and assets. */
 async function writeTendon(
   dest: string,
-  { actorBackbone, valueHead }: Opened,
-  dtype: WritableDtype,
-  metadata: CheckpointMetadata | undefined,
-  assets: ReadonlyMap<string, Uint8Array>,
+  { metadata, assets }: Beside,
+  writeParams: (path: string) => Promise<number>,
 ): Promise<void> {
   await writeDirectory(dest, async (temporary) => {
     await Deno.mkdir(join(temporary, "params"));
     const params = "params/model.safetensors";
-    const size = await writeSafetensorsBlocks(join(temporary, params), [
-      ...prefixed("actor_backbone/", actorBackbone),
-      ...prefixed("value_head/", valueHead ?? []),
-    ], dtype);
-    const files: Record<string, number> = { [params]: size };
+    const files: Record<string, number> = { [params]: await writeParams(join(temporary, params)) };
     for (const [path, bytes] of assets) {
       await writeDurably(join(temporary, "assets", path), bytes);
       files[`assets/${path}`] = bytes.length;
@@ -164,29 +171,37 @@ function counted(tensors: readonly BlockTensor[], onNumbers: (count: number) => 
   }));
 }
 
-/** Write the actor in 8 bits, with the assets. */
+/** Write the actor in few bits. */
 async function writeQuantized(
-  src: string,
+  source: TensorSource,
   dest: string,
-  { mapped }: Opened,
-  print: (line: string) => void,
-): Promise<void> {
+  { mapped, head, variant }: Opened,
+  beside: Beside,
+  bits: Bits,
+): Promise<string> {
   using bar = new ProgressBar("quantising");
-  const weights = await loadInt8InThreads(src, mapped, {
+  const target = { bits, kinds: VARIANTS[variant].quantized };
+  const { matrices, floats } = await loadQuantizedInThreads(source.path, mapped, target, {
     onProgress: ({ done, total }) => bar.update(4 * done, 4 * total),
   });
-  await writeDirectory(dest, async (temporary) => {
-    await Deno.mkdir(join(temporary, "params"));
-    const size = await writeInt8File(join(temporary, "params/model.safetensors"), weights);
-    for (const [path, bytes] of await readAssetFiles(src)) {
-      await writeDurably(join(temporary, "assets", path), bytes);
-    }
-    const { matrices, floats } = weights;
-    print(
-      `Wrote ${dest}: ${matrices.size} matrices in 8 bits and ${floats.size} other tensors, ` +
-        `${(size / 1e6).toFixed(1)} MB.`,
-    );
-  });
+  const under = <T extends { readonly name: string }>(prefix: string, tensors: Iterable<T>) =>
+    [...tensors].map((tensor): [string, T] => {
+      const name = prefix + tensor.name;
+      return [name, { ...tensor, name }];
+    });
+  const critic: HostTensor[] = [];
+  for (const tensor of head) critic.push(await readMapped(source, tensor));
+  const weights = {
+    matrices: new Map(under("actor_backbone/", matrices.values())),
+    floats: new Map([
+      ...under("actor_backbone/", floats.values()),
+      ...under("value_head/", critic),
+    ]),
+  };
+  let size = 0;
+  await writeTendon(dest, beside, async (path) => size = await writeQuantizedFile(path, weights));
+  return `Wrote ${dest}: ${matrices.size} matrices in ${bits} bits and ` +
+    `${weights.floats.size} other tensors, ${(size / 1e6).toFixed(1)} MB.`;
 }
 
 /**
@@ -209,20 +224,27 @@ export async function runConvert(
     );
   }
   const dtype = DTYPES[flags.dtype as keyof typeof DTYPES];
-  const isQuantized = flags.quantize === "int8";
-  if (isQuantized && (flags.format !== "safetensors" || flags.dtype !== "float32")) {
+  const bits = ({ none: undefined, int8: 8, int4: 4 } as const)[flags.quantize];
+  if (bits && (flags.format !== "safetensors" || flags.dtype !== "float32")) {
     throw new UsageError(
-      "--quantize int8 takes --format safetensors and --dtype float32: 8-bit weights are neither " +
-        "read by openpi nor rounded before they are quantised.",
+      `--quantize ${flags.quantize} takes --format safetensors and --dtype float32: quantised ` +
+        "weights are neither read by openpi nor rounded before they are quantised.",
     );
   }
   using source = await openTensorSource(src);
   const opened = await openWeights(source);
-  if (isQuantized) return await writeQuantized(src, dest, opened, print);
   const { metadata: own } = await readCheckpointFiles(src);
   const lerobot = own ? undefined : await lerobotMetadata(src, opened.recognition);
   const metadata = own ?? lerobot;
   const assets = await readAssetFiles(src);
+  const sayNotes = () => {
+    for (const note of new Set([...opened.notes, ...lerobot?.notes ?? []])) print(`note: ${note}`);
+  };
+  if (bits) {
+    const sentence = await writeQuantized(source, dest, opened, { metadata, assets }, bits);
+    sayNotes();
+    return print(sentence);
+  }
   const all = [...opened.actorBackbone, ...opened.valueHead ?? []];
   const total = all.reduce((sum, { shape }) => sum + elementCount(shape), 0);
   let done = 0;
@@ -235,9 +257,15 @@ export async function runConvert(
       valueHead: opened.valueHead && counted(opened.valueHead, count),
     };
     if (flags.format === "orbax") await writeOrbaxCheckpoint(dest, { ...weights, assets, dtype });
-    else await writeTendon(dest, weights, dtype, metadata, assets);
+    else {
+      await writeTendon(dest, { metadata, assets }, (path) =>
+        writeSafetensorsBlocks(path, [
+          ...prefixed("actor_backbone/", weights.actorBackbone),
+          ...prefixed("value_head/", weights.valueHead ?? []),
+        ], dtype));
+    }
   }
-  for (const note of new Set([...opened.notes, ...lerobot?.notes ?? []])) print(`note: ${note}`);
+  sayNotes();
   const { kind, origin, variant } = opened.recognition;
   print(
     `Wrote ${dest}: ${kind} of ${variant}, ${all.length} tensors with ` +

@@ -5,6 +5,7 @@
 
 import { dirname, join } from "node:path";
 import { BYTES_PER_NUMBER } from "../../common/checkpoint/dtype.ts";
+import { GROUP_SIZE } from "../../common/quant/group_scale.ts";
 import { CheckpointError } from "../../common/checkpoint/errors.ts";
 import {
   LEROBOT_CONFIG_FILE,
@@ -20,7 +21,7 @@ import {
 import { openTensorSource } from "../../common/checkpoint/open_source.ts";
 import { recognise, type Recognition } from "../../common/checkpoint/recognise.ts";
 import { elementCount } from "../../common/checkpoint/safetensors_header.ts";
-import type { TensorSource } from "../../common/checkpoint/tensor_source.ts";
+import type { StoredTensor, TensorSource } from "../../common/checkpoint/tensor_source.ts";
 import { parseSubcommand } from "./arguments.ts";
 import { type ShownTensor, tensorTree } from "./tensor_tree.ts";
 
@@ -41,6 +42,12 @@ const SUBCOMMAND = {
 
 /** Files with something about a checkpoint, as Tendon and LeRobot name them. */
 const METADATA_FILES = ["metadata.json", LEROBOT_CONFIG_FILE, LEROBOT_PIPELINE_FILE];
+/** Bytes of a stored number; a quantised one has its share of a half-precision scale. */
+function bytesPerNumber(dtype: StoredTensor["dtype"]): number {
+  if (dtype === "I8" || dtype === "I4") return (dtype === "I8" ? 1 : 0.5) + 2 / GROUP_SIZE;
+  return BYTES_PER_NUMBER[dtype];
+}
+
 /** Far above any metadata. */
 const MAX_METADATA_BYTES = 1 << 24;
 
@@ -143,7 +150,7 @@ export async function inspectPath(path: string): Promise<Inspection> {
     skipped: source.skipped.map(({ name, reason }) => ({ name, reason })),
     parameters: source.tensors.reduce((sum, { shape }) => sum + elementCount(shape), 0),
     bytes: source.tensors.reduce(
-      (sum, { shape, dtype }) => sum + elementCount(shape) * BYTES_PER_NUMBER[dtype],
+      (sum, { shape, dtype }) => sum + elementCount(shape) * bytesPerNumber(dtype),
       0,
     ),
     lerobot: beside?.lerobot,

@@ -1,12 +1,12 @@
 /**
- * A thread that loads some tensors of a checkpoint into 8 bits and hands them over.
+ * A thread that loads some tensors of a checkpoint into few bits and hands them over.
  *
  * @module
  */
 
 import { openTensorSource } from "../checkpoint/open_source.ts";
-import { loadInt8 } from "./load_int8.ts";
-import type { LoadReply, LoadRequest } from "./load_int8_messages.ts";
+import { loadQuantized } from "./load_quantized.ts";
+import type { LoadReply, LoadRequest } from "./load_quantized_messages.ts";
 
 /** The part of a dedicated worker's global scope that this module uses. */
 interface WorkerScope {
@@ -16,9 +16,9 @@ interface WorkerScope {
 
 const scope = self as unknown as WorkerScope;
 
-async function load({ path, mapped }: LoadRequest): Promise<void> {
+async function load({ path, mapped, target }: LoadRequest): Promise<void> {
   using source = await openTensorSource(path);
-  const { matrices, floats } = await loadInt8(source, mapped, ({ done, name }) => {
+  const { matrices, floats } = await loadQuantized(source, mapped, target, ({ done, name }) => {
     const residentBytes = Deno.memoryUsage().rss;
     scope.postMessage({ kind: "progress", done, name, residentBytes });
   });

@@ -5,19 +5,20 @@ import { planBackbone } from "../checkpoint/recognise.ts";
 import { backboneSpecs } from "../policy/parameters.ts";
 import { drawEverything, MICRO } from "../policy/testing.ts";
 import { createInt8Tensor, dequantize, quantizeMatrix } from "./int8_tensor.ts";
-import { loadInt8 } from "./load_int8.ts";
+import { loadQuantized } from "./load_quantized.ts";
 import { matrixLayout } from "./matrix_layout.ts";
 
+const target = { bits: 8 } as const;
 const specs = backboneSpecs(MICRO);
 const tensors = [...drawEverything(specs, 3).values()];
 const wanted = specs.map(({ path, shape }) => ({ name: path, shape }));
 
-Deno.test("loadInt8() gives the same numbers whatever blocks the file has", async () => {
+Deno.test("loadQuantized() gives the same numbers whatever blocks the file has", async () => {
   const results = [];
   for (const blockSide of [1000, 32, 8, 3]) {
     for (const isReversed of [false, true]) {
       const source = new InMemorySource(tensors, { blockSide, isReversed });
-      results.push(await loadInt8(source, planBackbone(source, MICRO, wanted).mapped));
+      results.push(await loadQuantized(source, planBackbone(source, MICRO, wanted).mapped, target));
     }
   }
   const [first, ...others] = results;
@@ -40,10 +41,15 @@ Deno.test("loadInt8() gives the same numbers whatever blocks the file has", asyn
   }
 });
 
-Deno.test("loadInt8() reports progress that ends at the number of weights", async () => {
+Deno.test("loadQuantized() reports progress that ends at the number of weights", async () => {
   const source = new InMemorySource(tensors);
   const steps: { done: number; total: number }[] = [];
-  await loadInt8(source, planBackbone(source, MICRO, wanted).mapped, (step) => steps.push(step));
+  await loadQuantized(
+    source,
+    planBackbone(source, MICRO, wanted).mapped,
+    target,
+    (step) => steps.push(step),
+  );
   const total = tensors.reduce((sum, { data }) => sum + data.length, 0);
   assert.equal(steps.at(-1)?.done, total);
   assert.ok(

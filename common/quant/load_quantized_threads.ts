@@ -1,5 +1,5 @@
 /**
- * Loads a checkpoint into 8 bits in several threads, each with tensors of its own: one reads while
+ * Loads a checkpoint into few bits in several threads, each with tensors of its own: one reads while
  * another quantises. What they load is handed over without a copy.
  *
  * @module
@@ -9,17 +9,17 @@ import { CheckpointError } from "../checkpoint/errors.ts";
 import type { MappedTensor } from "../checkpoint/names/mapped_tensor.ts";
 import { elementCount } from "../checkpoint/safetensors_header.ts";
 import type { HostTensor } from "../types.ts";
-import type { Int8Tensor } from "./int8_tensor.ts";
-import type { Int8Weights, LoadProgress } from "./load_int8.ts";
-import type { LoadReply, LoadRequest } from "./load_int8_messages.ts";
+import type { LoadProgress, QuantizedTarget } from "./load_quantized.ts";
+import type { LoadReply, LoadRequest } from "./load_quantized_messages.ts";
+import type { QuantizedTensor, QuantizedWeights } from "./quantized_tensor.ts";
 
-/** How far {@link loadInt8InThreads} is. */
+/** How far {@link loadQuantizedInThreads} is. */
 export interface ThreadedLoadProgress extends LoadProgress {
   /** Resident size of the process in bytes. */
   readonly residentBytes: number;
 }
 
-/** Options of {@link loadInt8InThreads}. */
+/** Options of {@link loadQuantizedInThreads}. */
 export interface ThreadedLoadOptions {
   /** Threads, at least 1; 2 by default, which keeps two cores and the disk busy. */
   readonly threads?: number;
@@ -65,35 +65,37 @@ function loadShare(
 }
 
 /**
- * Load a checkpoint into 8 bits in threads. Check it first: nothing is checked here.
+ * Load a checkpoint into few bits in threads. Check it first: nothing is checked here.
  *
  * @param path The checkpoint; each thread opens it.
  * @param mapped What to load and what it is made of, such as `mapped` of a plan.
+ * @param target Into how many bits, and which matrices.
  * @param options Threads and progress. What `onProgress` throws ends the loading.
- * @returns The weights, as {@link loadInt8} gives them.
+ * @returns The weights, as {@link loadQuantized} gives them.
  * @throws {CheckpointError} When the checkpoint is damaged or a number is not finite. All threads have
  *   ended then.
  */
-export async function loadInt8InThreads(
+export async function loadQuantizedInThreads(
   path: string,
   mapped: readonly MappedTensor[],
+  target: QuantizedTarget,
   { threads = 2, onProgress = () => {} }: ThreadedLoadOptions = {},
-): Promise<Int8Weights> {
+): Promise<QuantizedWeights> {
   const total = mapped.reduce((sum, { shape }) => sum + elementCount(shape), 0);
   const shares = deal(mapped, threads);
   const done = shares.map(() => 0);
   const workers: Worker[] = [];
   try {
     const parts = await Promise.all(shares.map((share, i) => {
-      const url = new URL("./load_int8_worker.ts", import.meta.url);
+      const url = new URL("./load_quantized_worker.ts", import.meta.url);
       workers.push(new Worker(url, { type: "module" }));
-      return loadShare(workers[i], { path, mapped: share }, (reply) => {
+      return loadShare(workers[i], { path, mapped: share, target }, (reply) => {
         done[i] = reply.done;
         const { name, residentBytes } = reply;
         onProgress({ done: done.reduce((a, b) => a + b, 0), total, name, residentBytes });
       });
     }));
-    const matrices = new Map<string, Int8Tensor>();
+    const matrices = new Map<string, QuantizedTensor>();
     const floats = new Map<string, HostTensor>();
     for (const part of parts) {
       for (const tensor of part.matrices) matrices.set(tensor.name, tensor);

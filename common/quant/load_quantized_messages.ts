@@ -1,12 +1,13 @@
 /**
- * What {@link loadInt8InThreads} and its threads say to each other.
+ * What {@link loadQuantizedInThreads} and its threads say to each other.
  *
  * @module
  */
 
 import type { MappedTensor } from "../checkpoint/names/mapped_tensor.ts";
 import type { HostTensor } from "../types.ts";
-import type { Int8Tensor } from "./int8_tensor.ts";
+import type { QuantizedTarget } from "./load_quantized.ts";
+import type { QuantizedTensor } from "./quantized_tensor.ts";
 
 /** To a thread: load these. */
 export interface LoadRequest {
@@ -14,6 +15,8 @@ export interface LoadRequest {
   readonly path: string;
   /** What to load and what it is made of. */
   readonly mapped: readonly MappedTensor[];
+  /** Into how many bits, and which matrices. */
+  readonly target: QuantizedTarget;
 }
 
 /** From a thread. */
@@ -31,8 +34,8 @@ export type LoadReply =
   | {
     /** It is done; the buffers are transferred. */
     readonly kind: "loaded";
-    /** Matrices in 8 bits. */
-    readonly matrices: readonly Int8Tensor[];
+    /** Matrices in few bits. */
+    readonly matrices: readonly QuantizedTensor[];
     /** The rest. */
     readonly floats: readonly HostTensor[];
   }

@@ -6,22 +6,23 @@ import { writeSafetensors } from "../checkpoint/safetensors.ts";
 import { TempDir } from "../checkpoint/testing.ts";
 import { backboneSpecs } from "../policy/parameters.ts";
 import { drawEverything, MICRO } from "../policy/testing.ts";
-import { loadInt8 } from "./load_int8.ts";
-import { loadInt8InThreads } from "./load_int8_threads.ts";
+import { loadQuantized } from "./load_quantized.ts";
+import { loadQuantizedInThreads } from "./load_quantized_threads.ts";
 
+const target = { bits: 8 } as const;
 const specs = backboneSpecs(MICRO);
 const tensors = [...drawEverything(specs, 3).values()];
 const wanted = specs.map(({ path, shape }) => ({ name: path, shape }));
 
-Deno.test("loadInt8InThreads() gives what loadInt8() gives", async () => {
+Deno.test("loadQuantizedInThreads() gives what loadQuantized() gives", async () => {
   using temp = new TempDir();
   const path = join(temp.path, "model.safetensors");
   await writeSafetensors(path, tensors);
   using source = await openTensorSource(path);
   const { mapped } = planBackbone(source, MICRO, wanted);
-  const expected = await loadInt8(source, mapped);
+  const expected = await loadQuantized(source, mapped, target);
   let last = 0;
-  const loaded = await loadInt8InThreads(path, mapped, {
+  const loaded = await loadQuantizedInThreads(path, mapped, target, {
     threads: 3,
     onProgress: ({ done, total, residentBytes }) => {
       assert.ok(done > last && done <= total && residentBytes > 0);
@@ -35,7 +36,7 @@ Deno.test("loadInt8InThreads() gives what loadInt8() gives", async () => {
   }
 });
 
-Deno.test("loadInt8InThreads() ends with one sentence when a thread fails or its caller stops", async () => {
+Deno.test("loadQuantizedInThreads() ends with one sentence when a thread fails or its caller stops", async () => {
   using temp = new TempDir();
   const path = join(temp.path, "model.safetensors");
   const broken = tensors.map((tensor) => {
@@ -47,13 +48,13 @@ Deno.test("loadInt8InThreads() ends with one sentence when a thread fails or its
   await writeSafetensors(path, broken);
   using source = await openTensorSource(path);
   const { mapped } = planBackbone(source, MICRO, wanted);
-  await assert.rejects(loadInt8InThreads(path, mapped), {
+  await assert.rejects(loadQuantizedInThreads(path, mapped, target), {
     name: "CheckpointError",
     message: /^Cannot quantise PaliGemma\/llm\/layers\/mlp\/linear: /,
   });
   const stop = new Error("stopped");
   await assert.rejects(
-    loadInt8InThreads(path, mapped, {
+    loadQuantizedInThreads(path, mapped, target, {
       onProgress: () => {
         throw stop;
       },

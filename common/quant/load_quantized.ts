@@ -1,5 +1,5 @@
 /**
- * Loads a checkpoint straight into 8-bit weights, block by block: what is in memory at once is the
+ * Loads a checkpoint straight into 8-bit or 4-bit weights, block by block: what is in memory at once is the
  * result, one block of the file and at worst one matrix in float32.
  *
  * @module
@@ -9,18 +9,16 @@ import { mappedBlocks, type MappedTensor, placeBlock } from "../checkpoint/names
 import { elementCount } from "../checkpoint/safetensors_header.ts";
 import type { TensorBlock, TensorSource } from "../checkpoint/tensor_source.ts";
 import type { HostTensor } from "../types.ts";
-import { createInt8Tensor, type Int8Tensor, quantizeMatrix } from "./int8_tensor.ts";
-import { type MatrixLayout, matrixLayout } from "./matrix_layout.ts";
+import { type MatrixKind, type MatrixLayout, matrixLayout } from "./matrix_layout.ts";
+import {
+  type Bits,
+  createQuantizedTensor,
+  type QuantizedTensor,
+  type QuantizedWeights,
+  quantizeInto,
+} from "./quantized_tensor.ts";
 
-/** A model in 8 bits. */
-export interface Int8Weights {
-  /** Its matrices by path. */
-  readonly matrices: ReadonlyMap<string, Int8Tensor>;
-  /** The rest by path: norms, biases, position and patch embeddings, adapters. */
-  readonly floats: ReadonlyMap<string, HostTensor>;
-}
-
-/** How far {@link loadInt8} is. */
+/** How far {@link loadQuantized} is. */
 export interface LoadProgress {
   /** Numbers read. */
   readonly done: number;
@@ -28,6 +26,14 @@ export interface LoadProgress {
   readonly total: number;
   /** The tensor that is being read. */
   readonly name: string;
+}
+
+/** What becomes of a checkpoint that is loaded. */
+export interface QuantizedTarget {
+  /** Bits of an integer. */
+  readonly bits: Bits;
+  /** Matrices that are quantised; all if absent. */
+  readonly kinds?: readonly MatrixKind[];
 }
 
 /** Blocks hold whole matrices up to this many bytes: the full model's largest, 2048 × 16384 numbers. */
@@ -43,10 +49,10 @@ function blockBytes(layout: MatrixLayout | undefined): number {
 
 /** Quantises blocks; a matrix that comes in parts is put together in float32 and then let go. */
 class MatrixIntake {
-  readonly #tensor: Int8Tensor;
+  readonly #tensor: QuantizedTensor;
   readonly #pending = new Map<number, { values: Float32Array; missing: number }>();
 
-  constructor(tensor: Int8Tensor) {
+  constructor(tensor: QuantizedTensor) {
     this.#tensor = tensor;
   }
 
@@ -58,7 +64,7 @@ class MatrixIntake {
     for (let k = 0; k < elementCount(outer); k++) {
       const matrix = this.#matrixOf(origin, outer, k);
       if (isWhole) {
-        quantizeMatrix(values, k * size, matrix, this.#tensor);
+        quantizeInto(values, k * size, matrix, this.#tensor);
         continue;
       }
       const pending = this.#pending.get(matrix) ??
@@ -73,7 +79,7 @@ class MatrixIntake {
       pending.missing -= size;
       if (pending.missing > 0) continue;
       this.#pending.delete(matrix);
-      quantizeMatrix(pending.values, 0, matrix, this.#tensor);
+      quantizeInto(pending.values, 0, matrix, this.#tensor);
     }
   }
 
@@ -92,28 +98,30 @@ class MatrixIntake {
 }
 
 /**
- * Load a checkpoint into 8 bits. Check it first: nothing is checked here.
+ * Load a checkpoint into few bits. Check it first: nothing is checked here.
  *
  * @param source The open checkpoint.
  * @param mapped What to load and what it is made of, such as `mapped` of a plan.
+ * @param target Into how many bits, and which matrices.
  * @param onProgress Called after each block.
  * @returns The weights.
  * @throws {CheckpointError} As {@link TensorSource.blocks} does.
  * @throws {RangeError} When a number is not finite.
  */
-export async function loadInt8(
+export async function loadQuantized(
   source: TensorSource,
   mapped: readonly MappedTensor[],
+  { bits, kinds }: QuantizedTarget,
   onProgress: (progress: LoadProgress) => void = () => {},
-): Promise<Int8Weights> {
+): Promise<QuantizedWeights> {
   const total = mapped.reduce((sum, { shape }) => sum + elementCount(shape), 0);
-  const matrices = new Map<string, Int8Tensor>();
+  const matrices = new Map<string, QuantizedTensor>();
   const floats = new Map<string, HostTensor>();
   let done = 0;
   for (const one of mapped) {
     const { name, shape } = one;
-    const layout = matrixLayout(name, shape);
-    const tensor = layout && createInt8Tensor(name, shape, layout);
+    const layout = matrixLayout(name, shape, kinds);
+    const tensor = layout && createQuantizedTensor(bits, name, shape, layout);
     const float = { name, shape, data: new Float32Array(tensor ? 0 : elementCount(shape)) };
     const intake = tensor && new MatrixIntake(tensor);
     for await (const block of mappedBlocks(source, one, blockBytes(layout))) {
