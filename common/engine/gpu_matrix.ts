@@ -1,11 +1,12 @@
 /**
- * Packed int8 matrices on the GPU, split by rows where one binding cannot hold them.
+ * Packed matrices on the GPU, split by rows where one binding cannot hold them.
  *
  * @module
  */
 
 import type { GpuBuffers } from "./gpu_buffers.ts";
-import { type PackedMatrix, paddedColumns, scaleWords } from "./packed_matrix.ts";
+import { type PackedMatrix, rowWords } from "../quant/packed_matrix.ts";
+import type { Bits } from "../quant/quantized_tensor.ts";
 
 /** Some rows of a matrix. */
 export interface MatrixShard {
@@ -23,6 +24,8 @@ export interface MatrixShard {
 
 /** A matrix on the GPU. */
 export interface GpuMatrix {
+  /** Bits of a weight. */
+  readonly bits: Bits;
   /** R. */
   readonly rows: number;
   /** C. */
@@ -37,17 +40,19 @@ const SHARD_ROWS = 64;
 /**
  * Rows that one binding holds.
  *
+ * @param bits Bits of a weight.
  * @param columns C.
  * @param limit Bytes of a binding.
  * @returns A multiple of 64.
  * @throws {RangeError} If not even 64 rows fit.
  */
-export function rowsPerShard(columns: number, limit: number): number {
-  const rows = Math.floor(limit / paddedColumns(columns) / SHARD_ROWS) * SHARD_ROWS;
+export function rowsPerShard(bits: Bits, columns: number, limit: number): number {
+  const rowBytes = 4 * rowWords(bits, columns).values;
+  const rows = Math.floor(limit / rowBytes / SHARD_ROWS) * SHARD_ROWS;
   if (rows === 0) {
     throw new RangeError(
       `Cannot split a matrix of ${columns} columns: ${SHARD_ROWS} rows take ` +
-        `${SHARD_ROWS * paddedColumns(columns)} bytes, a binding holds ${limit}`,
+        `${SHARD_ROWS * rowBytes} bytes, a binding holds ${limit}`,
     );
   }
   return rows;
@@ -58,56 +63,75 @@ export function rowsPerShard(columns: number, limit: number): number {
  *
  * @param buffers Owner of what is made.
  * @param label Its name in error messages.
- * @param rows R.
- * @param columns C.
+ * @param size Bits of a weight, R and C.
  * @param limit Most bytes of a binding; the device's by default. Smaller in tests.
  * @returns A matrix of zeros.
  */
 export function createGpuMatrix(
   buffers: GpuBuffers,
   label: string,
-  rows: number,
-  columns: number,
+  { bits, rows, columns }: Pick<GpuMatrix, "bits" | "rows" | "columns">,
   limit: number = buffers.device.limits.maxStorageBufferBindingSize,
 ): GpuMatrix {
-  const most = rowsPerShard(columns, limit);
+  const most = rowsPerShard(bits, columns, limit);
+  const width = rowWords(bits, columns);
   const shards: MatrixShard[] = [];
   for (let firstRow = 0; firstRow < rows; firstRow += most) {
     const count = Math.min(most, rows - firstRow);
     shards.push({
       firstRow,
       rows: count,
-      values: buffers.storage(`${label} values`, count * paddedColumns(columns)),
-      scales: buffers.storage(`${label} scales`, count * 4 * scaleWords(columns)),
+      values: buffers.storage(`${label} values`, count * 4 * width.values),
+      scales: buffers.storage(`${label} scales`, count * 4 * width.scales),
       place: buffers.uniform(`${label} place`, [firstRow, count, 0, 0]),
     });
   }
-  return { rows, columns, shards };
+  return { bits, rows, columns, shards };
 }
 
 /**
- * Copy a matrix from the host. Buffers stay the same.
+ * Copy rows from the host. Buffers stay the same.
  *
  * @param device The device.
- * @param matrix Where it goes.
- * @param packed What to copy, of the same size.
- * @throws {RangeError} If the sizes differ.
+ * @param matrix Where they go.
+ * @param firstRow The row of the matrix that the first goes to.
+ * @param packed The rows.
+ * @throws {RangeError} If they do not fit.
  */
-export function writeGpuMatrix(device: GPUDevice, matrix: GpuMatrix, packed: PackedMatrix): void {
-  if (packed.rows !== matrix.rows || packed.columns !== matrix.columns) {
+export function writeRows(
+  device: GPUDevice,
+  matrix: GpuMatrix,
+  firstRow: number,
+  packed: PackedMatrix,
+): void {
+  const end = firstRow + packed.rows;
+  const { bits, rows, columns } = matrix;
+  if (firstRow < 0 || end > rows || packed.columns !== columns || packed.bits !== bits) {
     throw new RangeError(
-      `Cannot write a matrix of ${packed.rows} × ${packed.columns} into one of ` +
-        `${matrix.rows} × ${matrix.columns}`,
+      `Cannot write rows ${firstRow}…${
+        end - 1
+      } of ${packed.columns} numbers in ${packed.bits} bits ` +
+        `into a matrix of ${rows} × ${columns} in ${bits}`,
     );
   }
-  const valueBytes = paddedColumns(packed.columns);
-  const scaleCount = 2 * scaleWords(packed.columns);
-  for (const { firstRow, rows, values, scales } of matrix.shards) {
-    const end = firstRow + rows;
-    const weights = packed.values.subarray(firstRow * valueBytes, end * valueBytes);
-    device.queue.writeBuffer(values, 0, weights);
-    const halves = packed.scales.subarray(firstRow * scaleCount, end * scaleCount);
-    device.queue.writeBuffer(scales, 0, halves);
+  const width = rowWords(bits, columns);
+  for (const shard of matrix.shards) {
+    const from = Math.max(firstRow, shard.firstRow);
+    const to = Math.min(end, shard.firstRow + shard.rows);
+    if (from >= to) continue;
+    const write = (target: GPUBuffer, words: Int32Array, perRow: number) => {
+      const begin = (from - firstRow) * perRow;
+      const at = 4 * (from - shard.firstRow) * perRow;
+      device.queue.writeBuffer(
+        target,
+        at,
+        words.buffer as ArrayBuffer,
+        words.byteOffset + 4 * begin,
+        4 * (to - from) * perRow,
+      );
+    };
+    write(shard.values, packed.words, width.values);
+    write(shard.scales, packed.scales, width.scales);
   }
 }
 
@@ -115,6 +139,9 @@ export function writeGpuMatrix(device: GPUDevice, matrix: GpuMatrix, packed: Pac
  * Bytes that a product with the matrix reads.
  * @param matrix Its sizes.
  */
-export function matrixBytes({ rows, columns }: Pick<GpuMatrix, "rows" | "columns">): number {
-  return rows * (paddedColumns(columns) + 4 * scaleWords(columns));
+export function matrixBytes(
+  { bits, rows, columns }: Pick<GpuMatrix, "bits" | "rows" | "columns">,
+): number {
+  const { values, scales } = rowWords(bits, columns);
+  return 4 * rows * (values + scales);
 }

@@ -5,7 +5,7 @@
  */
 
 import { NORM_EPSILON, ROPE_MAX_WAVELENGTH } from "../policy/variants.ts";
-import { type PackedMatrix, unpackRow } from "./packed_matrix.ts";
+import { type PackedMatrix, unpackRows } from "../quant/packed_matrix.ts";
 
 /**
  * Product of a packed matrix with a vector.
@@ -15,8 +15,9 @@ import { type PackedMatrix, unpackRow } from "./packed_matrix.ts";
  * @returns `[R]`.
  */
 export function referenceMatvec(matrix: PackedMatrix, x: ArrayLike<number>): Float64Array {
+  const weights = new Float32Array(matrix.columns); // an integer of 8 bits times a half is exact in it
   return Float64Array.from({ length: matrix.rows }, (_, row) => {
-    const weights = unpackRow(matrix, row);
+    unpackRows(matrix, row, 1, weights);
     return weights.reduce((sum, w, c) => sum + w * x[c], 0);
   });
 }

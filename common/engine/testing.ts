@@ -4,15 +4,27 @@
  * @module
  */
 
+import * as tf from "@tensorflow/tfjs";
+import type { ActorCritic } from "../policy/actor_critic.ts";
+import { imageTokens, startDecoding } from "../policy/network.ts";
+import { drawToken } from "../policy/sampling.ts";
+import { take } from "../policy/testing.ts";
+import { matrixLayout } from "../quant/matrix_layout.ts";
+import {
+  type Bits,
+  dequantizeTensor,
+  type QuantizedTensor,
+  type QuantizedWeights,
+  quantizeTensor,
+} from "../quant/quantized_tensor.ts";
 import { seededRandom, uniform } from "../random.ts";
+import { closingTokens } from "../tokenizer/dialect.ts";
+import type { HostTensor, Observation } from "../types.ts";
+import type { EnginePrefix } from "./decode_engine.ts";
 import { GpuBuffers } from "./gpu_buffers.ts";
 import { type Kernel, KernelCache, record } from "./kernel.ts";
-import {
-  createPackedMatrix,
-  type PackedMatrix,
-  paddedColumns,
-  scaleWords,
-} from "./packed_matrix.ts";
+import { type PackedMatrix, rowWords } from "../quant/packed_matrix.ts";
+import { emptyRows, paddedColumns } from "./packed_rows.ts";
 
 /** A device for one test. Owner of the device and of what is made through it. */
 export interface TestGpu extends Disposable {
@@ -116,16 +128,17 @@ export function padRows(rows: Float32Array, width: number): Float32Array<ArrayBu
 
 /** A packed matrix of random weights, each group with a scale of its own. */
 export function randomPacked(seed: number, rows: number, columns: number): PackedMatrix {
-  const packed = createPackedMatrix(rows, columns);
+  const packed = emptyRows({ bits: 8, columns }, rows);
+  const integers = new Int8Array(packed.words.buffer);
   const random = seededRandom(seed);
   const bytes = paddedColumns(columns);
   for (let row = 0; row < rows; row++) {
     for (let c = 0; c < columns; c++) {
-      packed.values[row * bytes + c] = Math.round(uniform(random, -127, 127));
+      integers[row * bytes + c] = Math.round(uniform(random, -127, 127));
     }
   }
   const halves = new Float16Array(packed.scales.buffer);
-  const words = 2 * scaleWords(columns);
+  const words = 2 * rowWords(8, columns).scales;
   const groups = Math.ceil(columns / 32);
   for (let row = 0; row < rows; row++) {
     for (let g = 0; g < groups; g++) halves[row * words + g] = uniform(random, 0.0005, 0.005);
@@ -136,4 +149,65 @@ export function randomPacked(seed: number, rows: number, columns: number): Packe
 /** Words of a decode state, all 0 but those given. */
 export function stateWords(place: number, isDone = 0): number[] {
   return [place, 0, isDone, 0, 0, 0, 0, 0];
+}
+
+/**
+ * Round a policy's language model to a few bits.
+ *
+ * @param policy Its weights become the dequantised ones.
+ * @param bits Of a weight.
+ * @returns The quantised weights.
+ */
+export async function quantizePolicy(policy: ActorCritic, bits: Bits): Promise<QuantizedWeights> {
+  const matrices = new Map<string, QuantizedTensor>();
+  const floats = new Map<string, HostTensor>();
+  for (const tensor of await policy.network.backbone.toHost()) {
+    if (!tensor.name.includes("/llm/")) continue;
+    const layout = matrixLayout(tensor.name, tensor.shape);
+    if (layout) matrices.set(tensor.name, quantizeTensor(tensor, layout, bits));
+    else floats.set(tensor.name, tensor);
+  }
+  policy.network.backbone.assign([...matrices.values()].map(dequantizeTensor));
+  return { matrices, floats };
+}
+
+/** What a policy does with an observation, token by token. */
+export interface ReferenceChunk {
+  /** What the engine is to be shown. */
+  readonly prefix: EnginePrefix;
+  /** Its token budget. */
+  readonly maxTokens: number;
+  /** FAST ids. */
+  readonly tokens: number[];
+  /** Of each token, nats. */
+  readonly logProbs: number[];
+  /** Of each token, nats. */
+  readonly entropies: number[];
+  /** The observation critic's value. */
+  readonly value: number;
+}
+
+/** Decode a chunk greedily with tfjs. */
+export async function decodeWithTfjs(
+  policy: ActorCritic,
+  observation: Observation,
+): Promise<ReferenceChunk> {
+  const { network, grammar, shape: { maxTokenLen } } = policy;
+  const input = policy.prepareInput([observation]);
+  const { prompts: [prompt], forced } = input.ids;
+  const maxTokens = maxTokenLen - prompt.length - forced.length - closingTokens(policy.dialect);
+  const images = await take(tf.tidy(() => imageTokens(network, input)));
+  const chunk = { tokens: [] as number[], logProbs: [] as number[], entropies: [] as number[] };
+  using decoding = await startDecoding(network, input, maxTokens);
+  for (let state = grammar.start(maxTokens);;) {
+    const draw = drawToken(decoding.logits, 0, grammar.allowed(state), 0, () => 0);
+    chunk.tokens.push(draw.token);
+    chunk.logProbs.push(draw.logProb);
+    chunk.entropies.push(draw.entropy);
+    state = grammar.next(state, draw.token);
+    if (grammar.isDone(state)) break;
+    await decoding.feed([draw.token]);
+  }
+  const prefix = { imageTokens: images, prompt, forced };
+  return { ...chunk, prefix, maxTokens, value: decoding.values[0] };
 }

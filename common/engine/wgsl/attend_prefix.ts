@@ -9,7 +9,7 @@
  */
 
 import { defineKernel, type Kernel } from "../kernel.ts";
-import { paddedColumns } from "../packed_matrix.ts";
+import { paddedColumns } from "../packed_rows.ts";
 import { NO_SCORE } from "./attend_split.ts";
 import type { AttentionSize } from "./epilogues.ts";
 import { binding, PLACES, text } from "./shared.ts";

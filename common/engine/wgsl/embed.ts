@@ -4,7 +4,7 @@
  */
 
 import { defineKernel, type Kernel } from "../kernel.ts";
-import { binding, f32, matrix4, text } from "./shared.ts";
+import { binding, f32, matrix4, SHARD, text } from "./shared.ts";
 
 const THREADS = 64;
 
@@ -34,6 +34,7 @@ fn main(
 }`;
   return defineKernel("embed", [
     matrix4(width),
+    SHARD,
     binding("ids", "read", "array<u32>"),
     binding("x", "read_write", "array<vec4<f32>>"),
     text(body),

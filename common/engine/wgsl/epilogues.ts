@@ -8,7 +8,7 @@
  * @module
  */
 
-import { paddedColumns } from "../packed_matrix.ts";
+import { paddedColumns } from "../packed_rows.ts";
 import type { Fragment } from "../kernel.ts";
 import { f32, PLACES } from "./shared.ts";
 

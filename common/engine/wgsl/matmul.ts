@@ -9,7 +9,7 @@
  */
 
 import { defineKernel, type Fragment, type Kernel } from "../kernel.ts";
-import { binding, matrix4, PLACES, text } from "./shared.ts";
+import { binding, matrix4, PLACES, SHARD, text } from "./shared.ts";
 
 /** Tokens and rows of a workgroup. */
 export const MATMUL_TILE = 64;
@@ -102,6 +102,7 @@ fn main(
 }`;
   return defineKernel(label, [
     matrix4(columns),
+    SHARD,
     PLACES,
     binding("x", "read", "array<vec4<f32>>"),
     ...epilogue,

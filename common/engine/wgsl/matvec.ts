@@ -12,7 +12,7 @@
 
 import { defineKernel, type Fragment, type Kernel } from "../kernel.ts";
 import { NORM_EPSILON } from "../../policy/variants.ts";
-import { binding, matrix16, STATE, text } from "./shared.ts";
+import { binding, matrix16, SHARD, STATE, text } from "./shared.ts";
 
 /** What a tuner may choose. */
 export interface MatvecShape {
@@ -89,6 +89,7 @@ export function matvecKernel(options: MatvecOptions, shape: MatvecShape): Kernel
   const sums = isNormed ? rows + 1 : rows;
   const fragments: Fragment[] = [
     matrix16(columns),
+    SHARD,
     STATE,
     binding("x", "read", "array<vec4<f32>>"),
   ];

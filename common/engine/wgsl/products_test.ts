@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
-import { createGpuMatrix, type GpuMatrix, rowsPerShard, writeGpuMatrix } from "../gpu_matrix.ts";
-import { type PackedMatrix, paddedColumns } from "../packed_matrix.ts";
+import { createGpuMatrix, type GpuMatrix, rowsPerShard, writeRows } from "../gpu_matrix.ts";
+import type { PackedMatrix } from "../../quant/packed_matrix.ts";
+import { paddedColumns } from "../packed_rows.ts";
 import { referenceGelu, referenceMatvec, referenceRmsNorm, relativeError } from "../reference.ts";
 import {
   download,
@@ -25,8 +26,8 @@ const TOLERANCE = 2e-3;
 const SHAPES = [[1, 32], [5, 33], [67, 70], [130, 20], [6, 1100]] as const;
 
 function onGpu(gpu: TestGpu, packed: PackedMatrix, limit?: number): GpuMatrix {
-  const matrix = createGpuMatrix(gpu.buffers, "test", packed.rows, packed.columns, limit);
-  writeGpuMatrix(gpu.device, matrix, packed);
+  const matrix = createGpuMatrix(gpu.buffers, "test", packed, limit);
+  writeRows(gpu.device, matrix, 0, packed);
   return matrix;
 }
 
@@ -165,7 +166,7 @@ Deno.test({
     using gpu = await openTestGpu();
     const units = 37;
     const packed = randomPacked(11, 2 * units, 64);
-    packed.values.subarray(0, 64).fill(127); // a gate so large that a naive exp overflows
+    new Int8Array(packed.words.buffer).subarray(0, 64).fill(127); // a gate so large that a naive exp overflows
     new Float16Array(packed.scales.buffer)[0] = 60;
     const x = noise(12, 64).map(Math.abs);
     const { values, scales, place: shard } = onGpu(gpu, packed).shards[0];
@@ -189,6 +190,6 @@ Deno.test({
 });
 
 Deno.test("rowsPerShard() refuses a binding that holds too few rows", () => {
-  assert.equal(rowsPerShard(33, 64 * 130), 128);
-  assert.throws(() => rowsPerShard(2048, 100_000), /a binding holds 100000$/);
+  assert.equal(rowsPerShard(8, 33, 64 * 130), 128);
+  assert.throws(() => rowsPerShard(8, 2048, 100_000), /a binding holds 100000$/);
 });

@@ -5,7 +5,7 @@
 
 import { defineKernel, type Kernel } from "../kernel.ts";
 import { NORM_EPSILON } from "../../policy/variants.ts";
-import { paddedColumns } from "../packed_matrix.ts";
+import { paddedColumns } from "../packed_rows.ts";
 import { binding, text } from "./shared.ts";
 
 const THREADS = 64;

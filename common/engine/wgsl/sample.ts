@@ -18,7 +18,7 @@ const THREADS = 256;
 
 /**
  * The kernel. It binds `state`, `choice` (uniform: 1 / temperature as f32, 1 for greedy), `logits`
- * (`[V]`), `grammar`, `uniforms` (`[S]`), the head's `values`, `scales` and `shard` (`[V, D]`, one shard),
+ * (`[V]`), `grammar`, `uniforms` (`[S]`), the head's `values` and `scales` (`[V, D]`),
  * and writes `outcomes` (`[S]` of token, log-probability, entropy, 0) and `x` (`[D padded]`).
  *
  * @param tables The grammar's tables; their vocabulary is V.

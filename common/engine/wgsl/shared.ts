@@ -4,7 +4,8 @@
  */
 
 import type { Binding, Fragment } from "../kernel.ts";
-import { paddedColumns, scaleWords } from "../packed_matrix.ts";
+import { rowWords } from "../../quant/packed_matrix.ts";
+import { paddedColumns } from "../packed_rows.ts";
 
 /** Words of a decode state, in this order. */
 export const DECODE_STATE = [
@@ -45,18 +46,25 @@ export const PLACES: Fragment = {
 struct Places { tokens: u32, prefix: u32, unused0: u32, unused1: u32, at: array<Place> }`,
 };
 
-const MATRIX: readonly Binding[] = [
-  { name: "scales", access: "read", type: "array<u32>" },
-  { name: "shard", access: "uniform", type: "Shard" },
-];
+/** Which rows of a matrix a shard has. */
+export const SHARD: Fragment = {
+  bindings: [{ name: "shard", access: "uniform", type: "Shard" }],
+  code: "struct Shard { first: u32, rows: u32, unused0: u32, unused1: u32 }",
+};
 
-function scaleCode(columns: number): string {
-  return `struct Shard { first: u32, rows: u32, unused0: u32, unused1: u32 }
+function matrix(columns: number, word: string, code: string): Fragment {
+  return {
+    bindings: [
+      { name: "values", access: "read", type: `array<${word}>` },
+      { name: "scales", access: "read", type: "array<u32>" },
+    ],
+    code: `${code}
 fn scale_of(row: u32, column_group: u32) -> f32 {
-  let both = unpack2x16float(scales[row * ${scaleWords(columns)}u + column_group / 2u]);
+  let both = unpack2x16float(scales[row * ${rowWords(8, columns).scales}u + column_group / 2u]);
   return select(both.x, both.y, (column_group & 1u) == 1u);
 }
-fn weights4(word: u32) -> vec4<f32> { return vec4<f32>(unpack4xI8(word)); }`;
+fn weights4(word: u32) -> vec4<f32> { return vec4<f32>(unpack4xI8(word)); }`,
+  };
 }
 
 /**
@@ -64,10 +72,7 @@ fn weights4(word: u32) -> vec4<f32> { return vec4<f32>(unpack4xI8(word)); }`;
  * @param columns C.
  */
 export function matrix16(columns: number): Fragment {
-  return {
-    bindings: [{ name: "values", access: "read", type: "array<vec4<u32>>" }, ...MATRIX],
-    code: `const CHUNKS = ${paddedColumns(columns) / 16}u;\n${scaleCode(columns)}`,
-  };
+  return matrix(columns, "vec4<u32>", `const CHUNKS = ${paddedColumns(columns) / 16}u;`);
 }
 
 /**
@@ -75,10 +80,7 @@ export function matrix16(columns: number): Fragment {
  * @param columns C.
  */
 export function matrix4(columns: number): Fragment {
-  return {
-    bindings: [{ name: "values", access: "read", type: "array<u32>" }, ...MATRIX],
-    code: `const WORDS = ${paddedColumns(columns) / 4}u;\n${scaleCode(columns)}`,
-  };
+  return matrix(columns, "u32", `const WORDS = ${paddedColumns(columns) / 4}u;`);
 }
 
 /**

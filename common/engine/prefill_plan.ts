@@ -1,0 +1,106 @@
+/**
+ * The kernels of a prefill, in order, bound to their buffers. All places go through each layer together.
+ *
+ * Only keys and values are wanted of a prefix: its last layer stops there, and the place that the first
+ * token is predicted from is left to the first decode step.
+ *
+ * @module
+ */
+
+import type { EngineBuffers } from "./engine_buffers.ts";
+import { capacityOf, type EngineModel } from "./engine_model.ts";
+import type { EngineWeights } from "./engine_weights.ts";
+import type { GpuMatrix } from "./gpu_matrix.ts";
+import type { Dispatch, Fragment, KernelCache } from "./kernel.ts";
+import { attendPrefixKernel, PREFIX_ROWS } from "./wgsl/attend_prefix.ts";
+import { embedKernel } from "./wgsl/embed.ts";
+import { storeGated, storeQkv, storeResidual } from "./wgsl/epilogues.ts";
+import { MATMUL_TILE, matmulKernel } from "./wgsl/matmul.ts";
+import { rmsNormKernel } from "./wgsl/rms_norm.ts";
+
+/** Kernels of a prefill. */
+export interface PrefillPlan {
+  /** Embeds the prefix's text; sizes depend on the number of ids. */
+  readonly embedText: readonly Dispatch[];
+  /** Embeds the one token that decoding begins with; sizes depend on nothing. */
+  readonly embedFirst: readonly Dispatch[];
+  /** Fills the caches; sizes depend on the number of places. */
+  readonly layers: readonly Dispatch[];
+}
+
+/**
+ * Bind the kernels of a prefill.
+ *
+ * @param kernels Compiles and binds.
+ * @param model Sizes.
+ * @param weights Weights.
+ * @param buffers Working memory; image tokens are expected in the first rows of `prefix.x`.
+ * @returns The dispatches.
+ * @throws {Error} If the driver refuses a kernel.
+ */
+export async function planPrefill(
+  kernels: KernelCache,
+  model: EngineModel,
+  weights: EngineWeights,
+  buffers: EngineBuffers,
+): Promise<PrefillPlan> {
+  const { width: D, mlpDim: F, heads, headDim, depth } = model.gemma;
+  const { places, rope, prefix, token } = buffers;
+  const { x, normed, q, attended, gated } = prefix;
+  const attention = { heads, headDim, capacity: capacityOf(model) };
+  const layers: Dispatch[] = [];
+  const multiply = async (
+    label: string,
+    matrix: GpuMatrix,
+    epilogue: readonly Fragment[],
+    bound: Readonly<Record<string, GPUBuffer>>,
+  ) => {
+    const kernel = matmulKernel({ label, columns: matrix.columns, epilogue });
+    for (const { values, scales, place: shard, rows } of matrix.shards) {
+      const across = Math.ceil(rows / MATMUL_TILE);
+      const all = { ...bound, places, values, scales, shard };
+      layers.push(
+        await kernels.bind(kernel, all, (count) => [across, Math.ceil(count / MATMUL_TILE)]),
+      );
+    }
+  };
+  const normalize = async (norm: GPUBuffer) => {
+    layers.push(await kernels.bind(rmsNormKernel(D), { x, norm, normed }, (count) => [count, 1]));
+  };
+  const embed = async (ids: GPUBuffer, to: GPUBuffer) => {
+    const bound: Dispatch[] = [];
+    for (const { values, scales, place: shard } of weights.embedding.shards) {
+      const all = { values, scales, shard, ids, x: to };
+      bound.push(await kernels.bind(embedKernel(D), all, (count) => [count, 1]));
+    }
+    return bound;
+  };
+
+  for (const [l, layer] of weights.layers.entries()) {
+    const cache = buffers.caches[l];
+    await normalize(layer.attentionNorm);
+    await multiply("prefix qkv", layer.qkv, storeQkv(attention), {
+      x: normed,
+      rope,
+      q,
+      cache,
+    });
+    if (l === depth - 1) break;
+    layers.push(
+      await kernels.bind(
+        attendPrefixKernel(attention),
+        { places, q, cache, attended },
+        (count) => [Math.ceil(count * heads / PREFIX_ROWS), 1],
+      ),
+    );
+    await multiply("prefix out", layer.out, storeResidual(D), { x: attended, residual: x });
+    await normalize(layer.mlpNorm);
+    await multiply("prefix gate and up", layer.gateUp, storeGated(F), { x: normed, gated });
+    await multiply("prefix down", layer.down, storeResidual(D), { x: gated, residual: x });
+  }
+  return {
+    embedText: await embed(buffers.ids, x),
+    embedFirst: await embed(buffers.firstId, token.x),
+    layers,
+  };
+}
