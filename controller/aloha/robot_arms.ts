@@ -25,11 +25,12 @@ import { rebootGripper, recoverServos } from "../arms/restart_servos.ts";
 import { GRIPPER_ID, SERVO_LAYOUT } from "../arms/servo_layout.ts";
 import { servoLabel } from "../arms/servo_faults.ts";
 import { disableTorque, enableTorque } from "../arms/torque.ts";
-import { ticksToState } from "../arms/units.ts";
-import { readItem } from "../arms/verified_write.ts";
+import { ticksToCommand, ticksToState } from "../arms/units.ts";
+import { readItem, readItems } from "../arms/verified_write.ts";
 import { armWatchdog, disarmWatchdog } from "../arms/watchdog.ts";
 import { EmulatorHost } from "../dynamixel/emulator/emulator_host.ts";
 import { viperXServos } from "../dynamixel/emulator/viperx_arm.ts";
+import { GOAL_IDS } from "../dynamixel/thread/bus_memory.ts";
 import type { DriverChoice } from "../dynamixel/open_bus.ts";
 import { BusThread } from "../dynamixel/thread/bus_thread.ts";
 import type { BusEvent, BusRateHz } from "../dynamixel/thread/messages.ts";
@@ -360,10 +361,27 @@ export class RobotArms implements AsyncDisposable {
   }
 
   async #startCycles(signal: AbortSignal): Promise<void> {
-    // Driving writes nothing before the motion thread has made a setpoint of the poses that it reads.
+    const goals = await this.#heldGoals();
+    // Driving writes nothing before the motion thread has made a setpoint of where it begins.
     await this.#forBoth((arm) => this.buses[arm].setMode("drive"), signal);
-    await this.motion.restart();
+    await this.motion.restart(goals);
     await this.#forBoth((arm) => armWatchdog(this.buses[arm]), signal);
+  }
+
+  /** The commands that the servos hold by torque; NaN for those without. */
+  async #heldGoals(): Promise<Float64Array> {
+    const goals = new Float64Array(ALOHA_DIM);
+    await Promise.all(ARM_NAMES.map(async (arm) => {
+      const ticks = await Promise.all(GOAL_IDS.map(async (id) => {
+        const [torque, goal] = await readItems(this.buses[arm], id, [
+          "torqueEnable",
+          "goalPosition",
+        ]);
+        return torque === 1 ? goal : NaN;
+      }));
+      ticksToCommand(ticks, arm, goals);
+    }));
+    return goals;
   }
 
   async #forBoth(work: (arm: ArmName) => Promise<void>, signal: AbortSignal): Promise<void> {

@@ -18,7 +18,13 @@ import {
   type ServoLayout,
 } from "./servo_layout.ts";
 import { gripperCommandToRad } from "./units.ts";
-import { correctEeprom, type ItemValues, readItem, writeVerified } from "./verified_write.ts";
+import {
+  correctEeprom,
+  type ItemValues,
+  readItem,
+  readItems,
+  writeVerified,
+} from "./verified_write.ts";
 
 /** Gains of every servo's position control: ROBOTIS' initial values, which ALOHA keeps. */
 export const POSITION_GAINS: { readonly p: number; readonly i: number; readonly d: number } = {
@@ -77,8 +83,10 @@ export async function prepareServos(
   for (const layout of layouts) {
     // An expired watchdog locks the goals (e-manual), so it comes first. Whether a servo with torque then
     // goes on to its old goal is not said: the next thing that it hears is to stay where it is.
+    const hasExpired = await readItem(servos, layout.id, "busWatchdog") < 0;
     await writeVerified(servos, layout.id, [["busWatchdog", 0]]);
-    await holdPosition(servos, layout);
+    if (hasExpired) await goalHere(servos, layout);
+    else await holdPosition(servos, layout);
   }
   for (const layout of layouts) {
     const eeprom: ItemValues = [
@@ -138,7 +146,15 @@ export function profileVelocity(layout: ServoLayout, limits: ArmLimits): number 
 }
 
 /**
- * Make a servo's goal the position at which it stands, or its position limit where it hangs beyond it.
+ * Farthest that a servo with torque may hang from its goal and still be said to hold it, in ticks: 20°,
+ * as far as the motion thread takes for being on track.
+ */
+export const MAX_HANGING_TICKS = 228;
+
+/**
+ * Make a servo hold where it is. One that has torque keeps its goal, below which its load makes it hang a
+ * little: its position for a goal would let it sink anew each time. Any other gets its position as its
+ * goal, or its position limit where it hangs beyond it.
  *
  * @param servos The arm's bus.
  * @param layout The servo.
@@ -147,6 +163,15 @@ export function profileVelocity(layout: ServoLayout, limits: ArmLimits): number 
  * @throws {BusError} The servo does not answer, or refuses.
  */
 export async function holdPosition(servos: ServoAccess, layout: ServoLayout): Promise<number> {
+  const items = ["torqueEnable", "goalPosition", "presentPosition"] as const;
+  const [torque, goal, position] = await readItems(servos, layout.id, items);
+  const isInside = goal >= layout.minTicks && goal <= layout.maxTicks;
+  if (torque === 1 && isInside && Math.abs(goal - position) <= MAX_HANGING_TICKS) return goal;
+  return await goalHere(servos, layout);
+}
+
+/** Make the position a servo's goal. */
+async function goalHere(servos: ServoAccess, layout: ServoLayout): Promise<number> {
   const { id, minTicks, maxTicks } = layout;
   const position = await readItem(servos, id, "presentPosition");
   if (position < -TICKS_PER_TURN || position > 2 * TICKS_PER_TURN) {

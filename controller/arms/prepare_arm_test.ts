@@ -35,6 +35,31 @@ Deno.test(
   },
 );
 
+Deno.test(
+  {
+    ...linux,
+    name: "prepareArm() and enableTorque() leave the goals of a servo that holds by torque",
+  },
+  async () => {
+    await using arm = await EmulatedArm.start();
+    await prepareArm(arm.servos, LIMITS);
+    await enableTorque(arm.servos);
+    // It hangs 40 ticks below its goal, and its gripper is 300 ticks away from it.
+    const goals = new Map<number, number>();
+    for (const id of [1, 4]) {
+      goals.set(id, await arm.get(id, "presentPosition") - 40);
+      await arm.set(id, "goalPosition", goals.get(id)!);
+    }
+    await arm.set(9, "goalPosition", await arm.get(9, "presentPosition") + 300);
+    await prepareArm(arm.servos, LIMITS);
+    for (const [id, goal] of goals) assert.equal(await arm.get(id, "goalPosition"), goal);
+    const gap = await arm.get(9, "goalPosition") - await arm.get(9, "presentPosition");
+    assert.ok(Math.abs(gap) <= 30, `${gap}`);
+    await enableTorque(arm.servos);
+    for (const [id, goal] of goals) assert.equal(await arm.get(id, "goalPosition"), goal);
+  },
+);
+
 Deno.test("profileVelocity() is the joint's limit rounded up, never 0, never beyond the servo's", () => {
   assert.equal(profileVelocity(layoutOf(1), LIMITS), 79); // 60 % of 131
   assert.equal(profileVelocity(layoutOf(3), LIMITS), 79);

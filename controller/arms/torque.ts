@@ -8,7 +8,7 @@
 
 import type { ServoAccess } from "../dynamixel/thread/servo_access.ts";
 import { MAX_OUTSIDE_TICKS, MAX_SHADOW_TICKS } from "./inspect_servo.ts";
-import { holdPosition } from "./prepare_arm.ts";
+import { holdPosition, MAX_HANGING_TICKS } from "./prepare_arm.ts";
 import { servoLabel } from "./servo_faults.ts";
 import { layoutOf, SERVO_LAYOUT } from "./servo_layout.ts";
 import { readItem, readItems, writeVerified } from "./verified_write.ts";
@@ -51,7 +51,10 @@ export async function enableTorque(
       await holdPosition(servos, layout);
       await writeVerified(servos, id, [["torqueEnable", 1]]);
     }
-    await Promise.all(ids.map((id) => checkHolds(servos, id)));
+    await Promise.all(ids.map((id) => {
+      const farthest = hadTorque.get(id) ? MAX_HANGING_TICKS : MAX_GOAL_TICKS;
+      return checkHolds(servos, id, farthest);
+    }));
   } catch (error) {
     const switchedOn = ids.filter((id) => hadTorque.get(id) === false);
     // The cause is what the caller must hear of; what cannot be switched off stays in its sentence.
@@ -63,7 +66,11 @@ export async function enableTorque(
   }
 }
 
-async function checkHolds(servos: ServoAccess, id: number): Promise<void> {
+async function checkHolds(
+  servos: ServoAccess,
+  id: number,
+  farthestTicks: number,
+): Promise<void> {
   const cannot = `Cannot switch on ${servoLabel(null, id)} on ${servos.port}`;
   const items = ["torqueEnable", "goalPosition", "presentPosition"] as const;
   const [torque, goal, position] = await readItems(servos, id, items);
@@ -74,10 +81,10 @@ async function checkHolds(servos: ServoAccess, id: number): Promise<void> {
       `${cannot}: its torque is still off${why}; run \`deno task robot check\``,
     );
   }
-  if (Math.abs(goal - position) <= MAX_GOAL_TICKS) return;
+  if (Math.abs(goal - position) <= farthestTicks) return;
   throw new Error(
     `${cannot}: its goal is ${goal} and its position ${position} ticks, at most ` +
-      `${MAX_GOAL_TICKS} apart are allowed; run \`deno task robot check\``,
+      `${farthestTicks} apart are allowed; run \`deno task robot check\``,
   );
 }
 

@@ -15,7 +15,7 @@ import { StopLatch, type StopLatchMemory } from "../safety/stop_latch.ts";
 import { Deadlines, type Schedule } from "../threads/schedule.ts";
 import { SharedRecord } from "../threads/shared_record.ts";
 import { SharedRing } from "../threads/shared_ring.ts";
-import { ArmWatch } from "./arm_watch.ts";
+import { ArmWatch, MAX_OFF_TRACK_RAD } from "./arm_watch.ts";
 import { HoldDecision, holdIndex, type Situation } from "./hold_decision.ts";
 import {
   type HoldReason,
@@ -88,6 +88,7 @@ export class MotionCycle {
   readonly #records: SharedRing;
   readonly #setpoints: readonly SharedRecord[];
   readonly #orderValues = new Float64Array(ORDER.length);
+  readonly #start = new Float64Array(ALOHA_DIM);
   readonly #statusValues = new Float64Array(MOTION_STATUS.length);
   readonly #recordValues = new Float64Array(MOTION_RECORD.length);
   readonly #setpointValues = new Float64Array(SETPOINT.length);
@@ -204,13 +205,23 @@ export class MotionCycle {
     if (situation.isStopped) return;
     if (this.#decision.isStarted && !this.#isStill()) return;
     if (!this.#decision.restart(situation.nowMs)) return;
-    const { pose } = this.#arms;
+    const pose = this.#startPose();
     if (this.#filter === null) this.#filter = createFilterState(this.#limits, pose);
     else restartFilter(this.#filter, pose);
     this.#command.set(pose);
     this.#follower.forget();
     this.#restarts = this.#orderValues[ORDER.restarts];
     situation.isRestartOrdered = false;
+  }
+
+  /** The goals that the servos hold, where they are known and near; else where the arms are. */
+  #startPose(): Float64Array {
+    const { pose } = this.#arms;
+    for (let i = 0; i < ALOHA_DIM; i++) {
+      const goal = this.#orderValues[ORDER.goals + i];
+      this.#start[i] = Math.abs(goal - pose[i]) <= MAX_OFF_TRACK_RAD ? goal : pose[i];
+    }
+    return this.#start;
   }
 
   /** Make the next command. */

@@ -51,6 +51,22 @@ Deno.test("MotionCycle.run() begins at a restart with the measured pose, at rest
   assert.equal(rig.status.isStill, true);
 });
 
+Deno.test("MotionCycle.run() begins at goals that servos hold, so that a hanging arm does not sink", () => {
+  const rig = new MotionRig().start();
+  rig.arms.isFollowing = false;
+  const goals = resetState();
+  goals[1] -= 0.08; // hangs below its goal
+  goals[2] = NaN; // not known
+  goals[3] += 0.5; // no goal that it could be holding
+  rig.orderRestart(goals);
+  rig.run(2);
+  const { command } = rig.last;
+  const expected = [...resetState()];
+  expected[1] -= 0.08;
+  expected.forEach((value, i) => assert.ok(Math.abs(command[i] - value) <= HALF_TICK, `${i}`));
+  assert.equal(rig.status.isStill, true);
+});
+
 Deno.test("MotionCycle.run() executes a plan step by step, then holds its end", () => {
   const rig = new MotionRig().start();
   const rows = gentle(30);

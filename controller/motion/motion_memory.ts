@@ -41,14 +41,19 @@ export const ORDER = {
   /** One of {@link ORDER_MODES}. */
   mode: 0,
   /**
-   * Above the status' `restarts` to make the motion thread begin anew, at rest, from the poses that the
-   * servos report; not above it to withdraw that.
+   * Above the status' `restarts` to make the motion thread begin anew, at rest, from where the arms are;
+   * not above it to withdraw that.
    */
   restarts: 1,
   /** When the main thread last showed that it is alive, in ms of `sharedNowMs`. */
   aliveMs: 2,
+  /**
+   * Where a restart begins `[14]`, as commands: the goals that servos with torque hold. NaN, or farther
+   * than a joint may be off its track, begins from what is measured.
+   */
+  goals: 3,
   /** Numbers in all. */
-  length: 3,
+  length: 3 + ALOHA_DIM,
 } as const;
 
 /** Why the motion thread holds the pose; the first that applies, in this order. */

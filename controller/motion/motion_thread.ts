@@ -71,6 +71,7 @@ export class MotionThread {
     this.#clampCounts = new SharedRecord(memory.clampCounts);
     this.#records = new SharedRing(memory.records);
     this.#orderValues[ORDER.mode] = ORDER_MODES.follow;
+    this.#orderValues.fill(NaN, ORDER.goals);
     this.alive();
 
     const url = new URL("./motion_worker.ts", import.meta.url);
@@ -171,13 +172,18 @@ export class MotionThread {
   }
 
   /**
-   * Begin anew, at rest, from the poses that the servos report. What had gone wrong and all plans are
-   * forgotten. Arms that move come to rest first.
+   * Begin anew, at rest. What had gone wrong and all plans are forgotten. Arms that move come to rest
+   * first.
    *
+   * @param goals The commands that servos with torque hold `[14]`: beginning from them, nothing moves.
+   * Without them, or where one is NaN or far from what is measured, it begins from what is measured, and
+   * a loaded joint sinks once more.
    * @throws {Error} It could not be done within 2 s; the sentence says why, and the order is withdrawn.
    */
-  async restart(): Promise<void> {
+  async restart(goals?: ArrayLike<number>): Promise<void> {
     const order = this.#orderValues;
+    order.fill(NaN, ORDER.goals);
+    if (goals !== undefined) order.set(goals, ORDER.goals);
     const wanted = Math.max(order[ORDER.restarts], this.status().restarts) + 1;
     order[ORDER.restarts] = wanted;
     this.alive();

@@ -131,6 +131,7 @@ export class MotionRig {
   /** Arms at the reset pose, an order to follow plans, and no restart yet. */
   constructor({ rateHz = 50, isDryRun = false }: RigOptions = {}) {
     this.#orderValues[ORDER.mode] = ORDER_MODES.follow;
+    this.#orderValues.fill(NaN, ORDER.goals);
     this.cycle = new MotionCycle({
       limits: DEFAULT_LIMITS,
       rateHz,
@@ -169,8 +170,9 @@ export class MotionRig {
     this.#order.write(this.#orderValues);
   }
 
-  /** Order a restart. */
-  orderRestart(): void {
+  /** Order a restart, from goals where they are given. */
+  orderRestart(goals?: ArrayLike<number>): void {
+    if (goals !== undefined) this.#orderValues.set(goals, ORDER.goals);
     this.#orderValues[ORDER.restarts]++;
     this.#order.write(this.#orderValues);
   }

@@ -30,7 +30,8 @@ export function warmUp(setup: Pick<MotionSetup, "limits" | "rateHz">): void {
     0,
   );
   const plan = new SharedRecord(memory.plan), order = new SharedRecord(memory.order);
-  const planValues = new Float64Array(PLAN.length), orderValues = new Float64Array(ORDER.length);
+  const planValues = new Float64Array(PLAN.length),
+    orderValues = new Float64Array(ORDER.length).fill(NaN, ORDER.goals);
   const pose = resetState();
   const states = ARM_NAMES.map((arm) => new SharedRecord(buses[arm].state));
   const stateValues = ARM_NAMES.map((arm) => {
