@@ -32,6 +32,8 @@ export interface TestGpu extends Disposable {
   readonly device: GPUDevice;
   /** Buffers that die with it. */
   readonly buffers: GpuBuffers;
+  /** Compiles kernels, each once. */
+  readonly kernels: KernelCache;
   /** Whether kernels may use subgroup operations. */
   readonly hasSubgroups: boolean;
 }
@@ -60,6 +62,7 @@ export async function openTestGpu(): Promise<TestGpu> {
   return {
     device,
     buffers,
+    kernels: new KernelCache(device),
     hasSubgroups: device.features.has("subgroups" as GPUFeatureName),
     [Symbol.dispose]() {
       buffers[Symbol.dispose]();
@@ -97,13 +100,13 @@ export async function download({ device }: TestGpu, buffer: GPUBuffer): Promise<
 
 /** Run a kernel once. */
 export async function runKernel(
-  { device }: TestGpu,
+  { device, kernels }: TestGpu,
   kernel: Kernel,
   bound: Readonly<Record<string, GPUBuffer>>,
   x: number,
   y = 1,
 ): Promise<void> {
-  const dispatch = await new KernelCache(device).bind(kernel, bound, () => [x, y]);
+  const dispatch = await kernels.bind(kernel, bound, () => [x, y]);
   const encoder = device.createCommandEncoder();
   const pass = encoder.beginComputePass();
   record(pass, [dispatch], 0);
