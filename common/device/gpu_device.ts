@@ -53,7 +53,7 @@ export class GpuDevice implements Disposable {
   #lostReason: string | null = null;
   #firstError: string | null = null;
   #errors = 0;
-  readonly #onError = (event: Event) => {
+  readonly #onError = (event: unknown) => {
     this.#errors++;
     this.#firstError ??= (event as GPUUncapturedErrorEvent).error.message;
   };
