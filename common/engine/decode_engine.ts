@@ -267,12 +267,14 @@ export class DecodeEngine implements Disposable {
     }
     this.#writeStart(sampling);
     this.#phase = "sampling";
+    const onTheirWay: Promise<EngineSample | null>[] = [];
     try {
-      const onTheirWay: Promise<EngineSample | null>[] = [];
       let found: EngineSample | null = null;
       for (let step = 0, turn = 0; step < maxTokens && !found; turn++) {
         const count = Math.min(this.#stepsPerSubmit, maxTokens - step);
-        onTheirWay.push(this.#submit(step, count, turn));
+        const result = this.#submit(step, count, turn);
+        result.catch(() => {}); // whoever awaits it hears of it; perhaps an earlier one has failed
+        onTheirWay.push(result);
         step += count;
         // One block stays ahead, so that the GPU does not wait for the host.
         if (onTheirWay.length === this.#buffers.staging.length) found = await onTheirWay.shift()!;
@@ -282,6 +284,7 @@ export class DecodeEngine implements Disposable {
       if (!found) throw new Error(`The chunk is not complete after ${maxTokens} tokens`);
       return found;
     } finally {
+      await Promise.allSettled(onTheirWay);
       this.#phase = "empty";
     }
   }

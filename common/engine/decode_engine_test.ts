@@ -2,46 +2,73 @@ import assert from "node:assert/strict";
 import * as tf from "@tensorflow/tfjs";
 import { fileURLToPath } from "node:url";
 import { openAny } from "../device/testing.ts";
+import type { GpuDevice } from "../device/gpu_device.ts";
 import type { ActorCritic } from "../policy/actor_critic.ts";
 import { useDevice } from "../policy/backend.ts";
 import { loadPolicy } from "../policy/load.ts";
-import { makeObservations, maxDifference, normalSource, take } from "../policy/testing.ts";
+import {
+  makeObservations,
+  makePolicy,
+  maxDifference,
+  MICRO,
+  MICRO_LORA,
+  normalSource,
+  take,
+} from "../policy/testing.ts";
 import { valueOf } from "../policy/value_head.ts";
-import { DecodeEngine, type EngineOptions } from "./decode_engine.ts";
+import type { QuantizedWeights } from "../quant/quantized_tensor.ts";
+import { seededRandom } from "../random.ts";
+import { DecodeEngine, type EngineOptions, type EngineSample } from "./decode_engine.ts";
 import { engineModelOf } from "./engine_model.ts";
-import { decodeWithTfjs, hasAdapter, quantizePolicy } from "./testing.ts";
+import { decodeWithTfjs, hasAdapter, quantizePolicy, type ReferenceChunk } from "./testing.ts";
 
 const ignore = !await hasAdapter();
 const REACH = fileURLToPath(new URL("../pretrained/reach", import.meta.url));
-/** Nats a token, and states relative to numbers of about 1. */
+/** Nats a token; values are of about 1. */
 const TOLERANCE = 1e-3;
+const GREEDY = { temperature: 0, random: () => 0 };
 
-async function compareGreedy(
-  policy: ActorCritic,
-  count: number,
-  options: EngineOptions,
-  promptPadding = 0,
-): Promise<void> {
-  const weights = await quantizePolicy(policy, 8);
-  using gpu = await openAny();
-  using engine = await DecodeEngine.create(gpu, engineModelOf(policy), weights, options);
-  const { imageSize } = policy.shape.variant.siglip;
-  for (const observation of makeObservations(3, count, imageSize)) {
-    const expected = await decodeWithTfjs(policy, observation);
-    const { prefix, maxTokens } = expected;
-    engine.prefill({ ...prefix, promptPlaces: prefix.prompt.length + promptPadding });
-    const sample = await engine.sample({ temperature: 0, random: () => 0, maxTokens });
-    assert.deepEqual([...sample.tokens], expected.tokens);
-    assert.ok(maxDifference(sample.logProbs, expected.logProbs) < TOLERANCE, "log-probabilities");
-    assert.ok(maxDifference(sample.entropies, expected.entropies) < TOLERANCE, "entropies");
-    const state = tf.tensor2d(sample.hidden, [
-      engine.model.hiddenSteps,
-      policy.shape.variant.gemma.width,
-    ]);
-    const value = await take(valueOf(policy.network.valueHead, state));
-    state.dispose();
-    assert.ok(Math.abs(value[0] - expected.value) < TOLERANCE, "values");
+/** The critic's value from the states that the engine kept, as `criticOf` in network.ts reads them. */
+async function valueFrom(policy: ActorCritic, hidden: Float32Array): Promise<number> {
+  const { width } = policy.shape.variant.gemma;
+  const [value] = await take(tf.tidy(() => {
+    const states = tf.tensor2d(hidden, [hidden.length / width, width]);
+    return valueOf(policy.network.valueHead, tf.mean(states, 0, true));
+  }));
+  return value;
+}
+
+async function assertSame(policy: ActorCritic, sample: EngineSample, expected: ReferenceChunk) {
+  assert.deepEqual([...sample.tokens], expected.tokens);
+  assert.ok(maxDifference(sample.logProbs, expected.logProbs) < TOLERANCE, "log-probabilities");
+  assert.ok(maxDifference(sample.entropies, expected.entropies) < TOLERANCE, "entropies");
+  const value = await valueFrom(policy, sample.hidden);
+  assert.ok(Math.abs(value - expected.value) < TOLERANCE, `value ${value}, not ${expected.value}`);
+}
+
+/** Everything that a test of the micro policy needs. Owner of all of it. */
+async function openMicro(
+  changes: Parameters<typeof makePolicy>[0] = {},
+  options: EngineOptions = {},
+  spareTokens = 0,
+): Promise<
+  Disposable & {
+    gpu: GpuDevice;
+    policy: ActorCritic;
+    engine: DecodeEngine;
+    weights: QuantizedWeights;
   }
+> {
+  await useDevice("cpu");
+  using stack = new DisposableStack();
+  const policy = stack.use(makePolicy(changes));
+  const weights = await quantizePolicy(policy, 8);
+  const gpu = stack.use(await openAny());
+  const model = engineModelOf(policy);
+  const roomy = { ...model, maxTextTokens: model.maxTextTokens + spareTokens };
+  const engine = stack.use(await DecodeEngine.create(gpu, roomy, weights, options));
+  const owned = stack.move();
+  return { gpu, policy, engine, weights, [Symbol.dispose]: () => owned.dispose() };
 }
 
 Deno.test({
@@ -57,6 +84,201 @@ Deno.test({
       normal: normalSource(1),
     });
     using _policy = policy;
-    await compareGreedy(policy, 20, {});
+    const weights = await quantizePolicy(policy, 8);
+    using gpu = await openAny();
+    using engine = await DecodeEngine.create(gpu, engineModelOf(policy), weights);
+    assert.ok(engine.dispatchesPerToken <= 10 * policy.shape.variant.gemma.depth);
+    for (const observation of makeObservations(3, 20, policy.shape.variant.siglip.imageSize)) {
+      const expected = await decodeWithTfjs(policy, observation, GREEDY);
+      engine.prefill(expected.prefix);
+      const sample = await engine.sample({ ...GREEDY, maxTokens: expected.maxTokens });
+      await assertSame(policy, sample, expected);
+    }
+  },
+});
+
+Deno.test({
+  name: "DecodeEngine draws the tokens that the host draws with the same uniform numbers",
+  ignore,
+  async fn() {
+    // Steps a submission that divide nothing, and the critic that reads several states.
+    using micro = await openMicro({ valueInput: "chunk" }, { stepsPerSubmit: 5 });
+    const { policy, engine } = micro;
+    for (const [i, observation] of makeObservations(4, 6).entries()) {
+      const sampling = (seed: number) => ({ temperature: 0.8, random: seededRandom(seed) });
+      const expected = await decodeWithTfjs(policy, observation, sampling(i));
+      engine.prefill(expected.prefix);
+      const { maxTokens } = expected;
+      const sample = await engine.sample({ ...sampling(i), maxTokens });
+      await assertSame(policy, sample, expected);
+    }
+  },
+});
+
+Deno.test({
+  name: "DecodeEngine splits matrices, pads prompts, hides cameras and counts as openpi does",
+  ignore,
+  async fn() {
+    const options = {
+      maxBindingBytes: 1024, // 32 rows of 32 numbers, 16 of 48: every matrix but the output head is split
+      matvec: { threads: 32, rows: 8, usesSubgroups: false },
+    };
+    const variant = { ...MICRO, decodePositions: "openpi" as const };
+    using micro = await openMicro({ variant }, options, 6);
+    const { policy, engine } = micro;
+    // A layer in 2 (qkv) + 2 + 1 (out) + 3 (gate, up) + 2 (down) parts.
+    assert.equal(engine.dispatchesPerToken, 10 * MICRO.gemma.depth + 2);
+    const cameraMask = [true, false, true];
+    for (const [i, observation] of makeObservations(5, 3).entries()) {
+      const expected = await decodeWithTfjs(policy, observation, { ...GREEDY, cameraMask });
+      const promptPlaces = expected.prefix.prompt.length + 3 * i;
+      engine.prefill({ ...expected.prefix, promptPlaces });
+      const maxTokens = expected.maxTokens;
+      const sample = await engine.sample({ ...GREEDY, maxTokens });
+      await assertSame(policy, sample, expected);
+    }
+  },
+});
+
+Deno.test({
+  name: "DecodeEngine takes image tokens from a GPU buffer",
+  ignore,
+  async fn() {
+    using micro = await openMicro();
+    const { policy, engine, gpu: { device } } = micro;
+    const expected = await decodeWithTfjs(policy, makeObservations(6, 1)[0], GREEDY);
+    const host = expected.prefix.imageTokens as Float32Array<ArrayBuffer>;
+    const usage = GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+    const buffer = device.createBuffer({ size: host.byteLength, usage });
+    device.queue.writeBuffer(buffer, 0, host);
+    engine.prefill({ ...expected.prefix, imageTokens: buffer });
+    const sample = await engine.sample({ ...GREEDY, maxTokens: expected.maxTokens });
+    await assertSame(policy, sample, expected);
+    buffer.destroy();
+  },
+});
+
+Deno.test({
+  name: "DecodeEngine makes no buffer in 200 chunks and frees all",
+  ignore,
+  async fn() {
+    using micro = await openMicro();
+    const { policy, engine } = micro;
+    const { prefix } = await decodeWithTfjs(policy, makeObservations(7, 1)[0], GREEDY);
+    const maxTokens = policy.grammar.minTokens + 1; // short chunks take less time
+    const [created, bytes] = [engine.buffersCreated, engine.gpuBytes];
+    const random = seededRandom(1);
+    for (let chunk = 0; chunk < 200; chunk++) {
+      engine.prefill(prefix);
+      const { tokens } = await engine.sample({ temperature: 1, random, maxTokens });
+      policy.grammar.check(tokens, maxTokens);
+    }
+    assert.deepEqual([engine.buffersCreated, engine.gpuBytes], [created, bytes]);
+    engine[Symbol.dispose]();
+    assert.equal(engine.gpuBytes, 0);
+  },
+});
+
+Deno.test({
+  name: "DecodeEngine.updateWeights() writes any weights without making anything",
+  ignore,
+  async fn() {
+    using micro = await openMicro();
+    const { policy, engine } = micro;
+    const created = engine.buffersCreated;
+    using other = makePolicy({}, 7);
+    const float32 = await other.network.backbone.toHost();
+    const weights = await quantizePolicy(other, 8);
+    const quantized = [...weights.matrices.values(), ...weights.floats.values()];
+    const observation = makeObservations(8, 1)[0];
+    const sample = async (expected: ReferenceChunk) => {
+      engine.prefill(expected.prefix);
+      return await engine.sample({ ...GREEDY, maxTokens: expected.maxTokens });
+    };
+    const before = await decodeWithTfjs(policy, observation, GREEDY);
+    const after = await decodeWithTfjs(other, observation, GREEDY);
+    await assertSame(policy, await sample(before), before);
+    engine.updateWeights(quantized);
+    await assertSame(other, await sample(after), after);
+    engine.updateWeights([...micro.weights.matrices.values(), ...micro.weights.floats.values()]);
+    await assertSame(policy, await sample(before), before);
+    // Float32 weights are quantised on the way, to the same integers.
+    engine.updateWeights(float32.filter(({ name }) => engine.weightNames.includes(name)));
+    await assertSame(other, await sample(after), after);
+    assert.equal(engine.buffersCreated, created);
+  },
+});
+
+Deno.test({
+  name: "DecodeEngine refuses what does not fit, in a sentence, and goes on",
+  ignore,
+  async fn() {
+    using micro = await openMicro();
+    const { policy, engine, gpu, weights } = micro;
+    const model = engineModelOf(policy);
+    const expected = await decodeWithTfjs(policy, makeObservations(9, 1)[0], GREEDY);
+    const { prefix, maxTokens } = expected;
+
+    await assert.rejects(engine.sample({ ...GREEDY, maxTokens }), /nothing has been prefilled/);
+    const wrong: [Partial<typeof prefix> & { promptPlaces?: number }, RegExp][] = [
+      [{ forced: new Int32Array(0) }, /there must be a forced word/],
+      [{ prompt: Int32Array.of(420) }, /token 420 is not in \[0, 420\)/],
+      [{ prompt: Int32Array.of(-1) }, /token -1 is not in/],
+      [{ prompt: new Int32Array(64) }, /leave none of 64 for actions/],
+      [{ promptPlaces: 1 }, /1 places for a prompt of/],
+      [{ imageTokens: new Float32Array(7) }, /these are 7$/],
+    ];
+    for (const [change, message] of wrong) {
+      assert.throws(() => engine.prefill({ ...prefix, ...change }), {
+        name: "RangeError",
+        message,
+      });
+    }
+    engine.prefill(prefix);
+    for (const temperature of [-1, NaN, Infinity]) {
+      const sampling = { ...GREEDY, temperature, maxTokens };
+      await assert.rejects(engine.sample(sampling), /must be finite and ≥ 0/);
+    }
+    await assert.rejects(engine.sample({ ...GREEDY, maxTokens: 1 }), /raise the token budget/);
+    await assert.rejects(engine.sample({ ...GREEDY, maxTokens: 60 }), /the cache has \d+ places$/);
+
+    const [embedding] = [...weights.matrices.values()].filter(({ name }) => /embedding/.test(name));
+    const stray = { name: "PaliGemma/img/head/bias", shape: [32], data: new Float32Array(32) };
+    assert.throws(
+      () => engine.updateWeights([stray]),
+      /has no parameter PaliGemma\/img\/head\/bias/,
+    );
+    const short = { name: embedding.name, shape: [3, 32], data: new Float32Array(96) };
+    assert.throws(() => engine.updateWeights([short]), /it wants \[420,32\]$/);
+
+    const sampling = engine.sample({ ...GREEDY, maxTokens });
+    assert.throws(() => engine.prefill(prefix), /is decoding a chunk/);
+    assert.throws(() => engine.updateWeights([embedding]), /is decoding a chunk/);
+    await assert.rejects(engine.sample({ ...GREEDY, maxTokens }), /is decoding another chunk/);
+    await assertSame(policy, await sampling, expected);
+
+    const lora = { ...model, gemma: MICRO_LORA.gemma };
+    await assert.rejects(DecodeEngine.create(gpu, lora, weights), /with adapters/);
+    const none = { matrices: new Map(), floats: new Map() };
+    await assert.rejects(DecodeEngine.create(gpu, model, none), /q_einsum\/w is missing$/);
+  },
+});
+
+Deno.test({
+  name: "DecodeEngine stops at numbers that are not finite",
+  ignore,
+  async fn() {
+    using micro = await openMicro();
+    const { policy, engine, weights } = micro;
+    const expected = await decodeWithTfjs(policy, makeObservations(10, 1)[0], GREEDY);
+    const { prefix, maxTokens } = expected;
+    const norm = weights.floats.get("PaliGemma/llm/final_norm/scale")!;
+    engine.updateWeights([{ ...norm, data: norm.data.map(() => Infinity) }]);
+    engine.prefill(prefix);
+    const sampled = engine.sample({ ...GREEDY, maxTokens });
+    await assert.rejects(sampled, { name: "NonFiniteError", message: /a logit of token 0 is not/ });
+    engine.updateWeights([norm]);
+    engine.prefill(prefix);
+    await assertSame(policy, await engine.sample({ ...GREEDY, maxTokens }), expected);
   },
 });

@@ -34,8 +34,8 @@ export interface GpuMatrix {
   readonly shards: readonly MatrixShard[];
 }
 
-/** Rows of a shard are a multiple of this, so that no kernel's rows lie in two of them. */
-const SHARD_ROWS = 64;
+/** Rows of a shard are a multiple of this: kernels hand over rows in pairs. */
+const SHARD_ROWS = 2;
 
 /**
  * Rows that one binding holds.
@@ -43,15 +43,15 @@ const SHARD_ROWS = 64;
  * @param bits Bits of a weight.
  * @param columns C.
  * @param limit Bytes of a binding.
- * @returns A multiple of 64.
- * @throws {RangeError} If not even 64 rows fit.
+ * @returns An even number.
+ * @throws {RangeError} If not even two rows fit.
  */
 export function rowsPerShard(bits: Bits, columns: number, limit: number): number {
   const rowBytes = 4 * rowWords(bits, columns).values;
   const rows = Math.floor(limit / rowBytes / SHARD_ROWS) * SHARD_ROWS;
   if (rows === 0) {
     throw new RangeError(
-      `Cannot split a matrix of ${columns} columns: ${SHARD_ROWS} rows take ` +
+      `Cannot split a matrix of ${columns} columns: two rows take ` +
         `${SHARD_ROWS * rowBytes} bytes, a binding holds ${limit}`,
     );
   }

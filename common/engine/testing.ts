@@ -186,24 +186,36 @@ export interface ReferenceChunk {
   readonly logProbs: number[];
   /** Of each token, nats. */
   readonly entropies: number[];
-  /** The observation critic's value. */
+  /** The critic's value. */
   readonly value: number;
 }
 
-/** Decode a chunk greedily with tfjs. */
+/** How {@link decodeWithTfjs} draws. */
+export interface ReferenceSampling {
+  /** 0 takes the best. */
+  readonly temperature: number;
+  /** Numbers to draw with. */
+  readonly random: () => number;
+  /** Cameras that are seen; all if absent. */
+  readonly cameraMask?: readonly boolean[];
+}
+
+/** Decode a chunk with tfjs. */
 export async function decodeWithTfjs(
   policy: ActorCritic,
   observation: Observation,
+  { temperature, random, cameraMask }: ReferenceSampling,
 ): Promise<ReferenceChunk> {
-  const { network, grammar, shape: { maxTokenLen } } = policy;
-  const input = policy.prepareInput([observation]);
-  const { prompts: [prompt], forced } = input.ids;
+  const { network, grammar, shape: { maxTokenLen, valueInput } } = policy;
+  const { images, ids } = policy.prepareInput([observation]);
+  const { prompts: [prompt], forced } = ids;
+  const input = { images, ids: { ...ids, ...(cameraMask && { cameraMasks: [cameraMask] }) } };
   const maxTokens = maxTokenLen - prompt.length - forced.length - closingTokens(policy.dialect);
-  const images = await take(tf.tidy(() => imageTokens(network, input)));
+  const seen = await take(tf.tidy(() => imageTokens(network, input)));
   const chunk = { tokens: [] as number[], logProbs: [] as number[], entropies: [] as number[] };
   using decoding = await startDecoding(network, input, maxTokens);
   for (let state = grammar.start(maxTokens);;) {
-    const draw = drawToken(decoding.logits, 0, grammar.allowed(state), 0, () => 0);
+    const draw = drawToken(decoding.logits, 0, grammar.allowed(state), temperature, random);
     chunk.tokens.push(draw.token);
     chunk.logProbs.push(draw.logProb);
     chunk.entropies.push(draw.entropy);
@@ -211,6 +223,9 @@ export async function decodeWithTfjs(
     if (grammar.isDone(state)) break;
     await decoding.feed([draw.token]);
   }
-  const prefix = { imageTokens: images, prompt, forced };
-  return { ...chunk, prefix, maxTokens, value: decoding.values[0] };
+  const [value] = valueInput === "chunk"
+    ? await decoding.finish([chunk.tokens.length])
+    : decoding.values;
+  const prefix = { imageTokens: seen, prompt, forced, cameraMask };
+  return { ...chunk, prefix, maxTokens, value };
 }

@@ -18,7 +18,7 @@ import { binding, matrix16, SHARD, STATE, text } from "./shared.ts";
 export interface MatvecShape {
   /** Threads of a workgroup, a power of 2. */
   readonly threads: number;
-  /** Rows of a workgroup, even, a divisor of 64. */
+  /** Rows of a workgroup, even. */
   readonly rows: number;
   /** Add up with subgroup operations; the device must have them. */
   readonly usesSubgroups: boolean;

@@ -190,6 +190,6 @@ Deno.test({
 });
 
 Deno.test("rowsPerShard() refuses a binding that holds too few rows", () => {
-  assert.equal(rowsPerShard(8, 33, 64 * 130), 128);
-  assert.throws(() => rowsPerShard(8, 2048, 100_000), /a binding holds 100000$/);
+  assert.equal(rowsPerShard(8, 33, 64 * 130 + 65), 130);
+  assert.throws(() => rowsPerShard(8, 2048, 4095), /a binding holds 4095$/);
 });
