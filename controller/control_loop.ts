@@ -3,6 +3,7 @@
  * @module
  */
 
+import { GpuLostError } from "../common/device/errors.ts";
 import type { ActorCritic } from "../common/policy/actor_critic.ts";
 import type { ChunkTransition, HostTensor } from "../common/types.ts";
 import type { ChunkRunner } from "./chunk_source.ts";
@@ -31,10 +32,12 @@ export interface ChunkSink {
 export interface ControlLoopParts {
   /** Drives the robots. */
   readonly runner: ChunkRunner;
-  /** The policy; its weights are replaced between chunks. */
-  readonly policy: ActorCritic;
+  /** The policy, asked for before each chunk: it is another one once its device was lost. */
+  readonly policy: () => ActorCritic | Promise<ActorCritic>;
   /** Writes newer weights into the policy. */
   readonly assign: (weights: NewWeights) => void;
+  /** Brings the policy back when its GPU is lost in mid-chunk; if absent, that ends the loop. */
+  readonly recover?: (lost: GpuLostError) => Promise<void>;
   /** Where transitions go. */
   readonly sink: ChunkSink;
   /** Called after each chunk of all robots. */
@@ -50,9 +53,10 @@ const CAPACITY_POLL_MS = 1000;
 
 /** Act until the signal ends it. While the learner is away the robot keeps acting. */
 export async function runControlLoop(parts: ControlLoopParts): Promise<void> {
-  const { runner, policy, assign, sink, onChunks, signal } = parts;
+  const { runner, policy, assign, recover, sink, onChunks, signal } = parts;
   let version = parts.policyVersion;
   while (!signal.aborted) {
+    const actor = await policy();
     const weights = sink.takeLatestWeights();
     if (weights) {
       assign(weights);
@@ -62,8 +66,13 @@ export async function runControlLoop(parts: ControlLoopParts): Promise<void> {
       await sink.until(() => sink.hasCapacity() || signal.aborted, CAPACITY_POLL_MS);
       continue;
     }
-    const transitions = await runner.advance(policy, version);
-    for (const transition of transitions) sink.send(transition);
-    onChunks(transitions, version);
+    try {
+      const transitions = await runner.advance(actor, version);
+      for (const transition of transitions) sink.send(transition);
+      onChunks(transitions, version);
+    } catch (error) {
+      if (!(error instanceof GpuLostError) || recover === undefined) throw error;
+      await recover(error);
+    }
   }
 }

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { GpuLostError } from "../common/device/errors.ts";
 import { useDevice } from "../common/policy/backend.ts";
 import { assignWeights, readWeights } from "../common/policy/load.ts";
 import { makePolicy } from "../common/policy/testing.ts";
@@ -57,7 +58,7 @@ function makeParts(sink: ChunkSink, chunks: number) {
   let executed = 0;
   const parts: ControlLoopParts = {
     runner: rollout,
-    policy,
+    policy: () => policy,
     assign: ({ tensors }) => assignWeights(policy, tensors),
     sink,
     policyVersion: 3,
@@ -139,4 +140,16 @@ Deno.test("runControlLoop() keeps acting while there is no learner", async () =>
   const { queued, dropped, acked } = link.counts();
   await link.close();
   assert.deepEqual({ queued, dropped, acked }, { queued: 6, dropped: 4, acked: 0 });
+});
+
+Deno.test("runControlLoop() ends with a lost GPU where nobody brings the policy back", async () => {
+  const { parts, policy } = makeParts(new RecordingSink(), 8);
+  using _policy = policy;
+  const runner = {
+    times: parts.runner.times,
+    advance: () => Promise.reject(new GpuLostError("Some GPU 4000", "device was lost")),
+  };
+  await assert.rejects(runControlLoop({ ...parts, runner }), GpuLostError);
+  const recover = () => Promise.reject(new Error("it is too large for wasm"));
+  await assert.rejects(runControlLoop({ ...parts, runner, recover }), /too large for wasm/);
 });

@@ -69,6 +69,8 @@ export class Rollout {
    * @param policy May be another one each time: weights are swapped between chunks.
    * @param policyVersion Recorded in the transitions.
    * @returns One transition a busy robot; none when all episodes are over.
+   * @throws What the policy throws; the next call begins where that is possible, with the same chunk
+   *   or with new episodes.
    */
   async advance(policy: ActorCritic, policyVersion: number): Promise<ChunkTransition[]> {
     const { imageSize } = policy.shape.variant.siglip;
@@ -82,7 +84,8 @@ export class Rollout {
     );
     const outcomes = await this.#timed("executeMs", () => this.#execute(policy, chunks));
     await this.#timed("observeMs", () => this.#observe(outcomes, imageSize));
-    const finalValues = await this.#timed("inferMs", () => this.#finalValues(policy, outcomes));
+    const finalValues = await this.#timed("inferMs", () => this.#finalValues(policy, outcomes))
+      .catch((error) => this.#abandon(error));
 
     const transitions = this.#lanes.map((lane, i): ChunkTransition => ({
       chunkId: `${lane.episodeId}.${lane.chunkIndex}`,
@@ -142,6 +145,13 @@ export class Rollout {
     const cut = this.#lanes.filter((_, i) => outcomes[i].isTruncated && !outcomes[i].isTerminal);
     const values = await policy.observationValues(cut.map((lane) => lane.observation));
     return new Map(cut.map((lane, i) => [lane, values[i]]));
+  }
+
+  /** Episodes whose books cannot be closed are given up. */
+  #abandon(error: unknown): never {
+    for (const { robot } of this.#lanes) this.#idle.push(robot);
+    this.#lanes = [];
+    throw error;
   }
 
   #releaseFinished(outcomes: readonly ChunkOutcome[]): void {

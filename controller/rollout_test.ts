@@ -157,3 +157,30 @@ Deno.test("evaluatePolicy() counts successes, rewards and steps of held-out epis
   });
   await assert.rejects(stopped, /stopped by a test/);
 });
+
+Deno.test("Rollout infers a chunk again that the policy failed at, and gives up episodes without a final value", async () => {
+  using policy = makePolicy();
+  const rollout = new Rollout({
+    robots: [new ScriptedRobot(() => ({ steps: 6, end: "timeout" }))],
+    nextEpisode: countedEpisodes(),
+    temperature: 1,
+    random: seededRandom(3),
+  });
+  const failing = (part: "sampleActions" | "observationValues") =>
+    new Proxy(policy, {
+      get: (target, name) => {
+        if (name === part) return () => Promise.reject(new Error("the GPU is lost"));
+        const value = Reflect.get(target, name, target);
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    });
+  const [first] = await rollout.advance(policy, 0);
+  await assert.rejects(rollout.advance(failing("sampleActions"), 0), /lost/);
+  const [second] = await rollout.advance(policy, 0);
+  assert.deepEqual([first.chunkId, second.chunkId], ["episode-0.0", "episode-0.1"]);
+  assert.equal(second.isTruncated, true);
+  await rollout.advance(policy, 0);
+  await assert.rejects(rollout.advance(failing("observationValues"), 0), /lost/);
+  const [next] = await rollout.advance(policy, 0);
+  assert.equal(next.chunkId, "episode-2.0");
+});

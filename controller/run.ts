@@ -5,13 +5,18 @@
 
 import type { Config } from "../common/config/config.ts";
 import { listen } from "../common/http/listen.ts";
-import { useDevice } from "../common/policy/backend.ts";
-import { assignWeights, policySignature } from "../common/policy/load.ts";
+import { closeGpu, currentGpu, useGpu } from "../common/device/current_gpu.ts";
+import { DeviceSupervisor } from "../common/device/device_supervisor.ts";
+import type { ActorCritic } from "../common/policy/actor_critic.ts";
+import { type ChosenDevice, useDevice } from "../common/policy/backend.ts";
+import { policySignature } from "../common/policy/load.ts";
 import { chooseOrRandom, loadFailurePolicy } from "../common/policy/load_failure.ts";
 import { loadOrRandom } from "../common/policy/load_or_random.ts";
+import { parameterCount } from "../common/policy/parameters.ts";
 import type { Initialization } from "../common/checkpoint/metadata.ts";
-import { normal, seededRandom } from "../common/random.ts";
+import { normal, type RandomSource, seededRandom } from "../common/random.ts";
 import type { ChunkTransition, Logger } from "../common/types.ts";
+import { ActingPolicy } from "./acting_policy.ts";
 import { armsSource } from "./aloha/arms_source.ts";
 import type { RobotFlags } from "./aloha/flags.ts";
 import type { ArmsKind } from "./aloha/robot_arms.ts";
@@ -84,16 +89,20 @@ export async function runController(
   const onFailure = loadFailurePolicy(isReal ? "real" : "simulated", config.onLoadFailure);
   const choice = await chooseOrRandom(config, onFailure);
   for (const note of choice.notes) logger.warn(note);
+  // The same numbers each time: what is drawn of a policy is the same again after a lost GPU.
+  const load = (random: RandomSource) =>
+    loadOrRandom(choice.path, { ...config, normal: () => normal(random) }, onFailure);
   const random = seededRandom(config.seed);
-  const { policy, ...loaded } = await loadOrRandom(
-    choice.path,
-    { ...config, normal: () => normal(random) },
-    onFailure,
-  );
-  using _policy = policy;
+  const { policy, ...loaded } = await load(random);
+  using acting = new ActingPolicy(policy, {
+    load: async () => (await load(seededRandom(config.seed))).policy,
+    checkDevice: () => currentGpu()?.check(),
+    supervisor: superviseDevice(device, policy, logger),
+  });
   if (loaded.initialization === "random") { for (const note of loaded.notes) logger.warn(note); }
   logger.info(
-    `${choice.reason}: ${choice.path}; computing on ${device.backend} (${device.reason})`,
+    `${choice.reason}: ${choice.path}; computing on ${device.backend} (${device.reason}) ` +
+      `in ${policy.network.backbone.precision}`,
   );
 
   const counts = { chunks: 0, episodes: 0, successes: 0, policyVersion: 0 };
@@ -149,6 +158,7 @@ export async function runController(
       counts: link.counts(),
       times: runner.times,
       initialization: loaded.initialization,
+      precision: policy.network.backbone.precision,
       task: config.task,
       robots: source.robots,
       robot: source.status(),
@@ -171,11 +181,12 @@ export async function runController(
     });
     await runControlLoop({
       runner,
-      policy,
-      assign: ({ version, tensors }) => {
-        assignWeights(policy, tensors);
-        counts.policyVersion = version;
+      policy: () => acting.ready(),
+      assign: (weights) => {
+        acting.assign(weights);
+        counts.policyVersion = weights.version;
       },
+      recover: (lost) => acting.recover(lost),
       sink: link,
       policyVersion: choice.metadata.policyVersion,
       onChunks: (transitions) => count(counts, transitions),
@@ -198,6 +209,25 @@ export async function runController(
     chunksDropped: sent.dropped,
     times: runner.times,
   };
+}
+
+/** Rebuild the GPU that was chosen when it is lost, or go on without where the policy is small. */
+function superviseDevice(
+  { gpu }: ChosenDevice,
+  { network }: ActorCritic,
+  logger: Logger,
+): DeviceSupervisor {
+  const { backbone, valueHead } = network;
+  return new DeviceSupervisor({
+    openGpu: () => useGpu({ allowSoftware: gpu?.info.isSoftware ?? false }),
+    useWasm: async () => {
+      await closeGpu();
+      await useDevice("wasm");
+    },
+    parameterCount: parameterCount([...backbone.specs, ...valueHead.specs]),
+    now: () => performance.now(),
+    logger,
+  });
 }
 
 /**

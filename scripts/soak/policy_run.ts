@@ -151,7 +151,7 @@ export class PolicyRun implements AsyncDisposable {
     const state: LoopState = { hasEnded: false, failure: null };
     const loop = runControlLoop({
       runner: timed(source, inferenceMs),
-      policy,
+      policy: () => policy,
       assign: () => {},
       sink: NO_LEARNER,
       policyVersion: 0,
