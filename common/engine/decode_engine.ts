@@ -9,15 +9,8 @@
 
 import type { GpuDevice } from "../device/gpu_device.ts";
 import { GpuMemoryError } from "../device/errors.ts";
-import { NonFiniteError } from "../device/check_finite.ts";
-import {
-  decodeMask,
-  layOut,
-  positionIds,
-  type PrefixIds,
-  type SequenceLayout,
-  textIds,
-} from "../policy/sequence.ts";
+import { withinMs } from "../device/within_ms.ts";
+import { textIds } from "../policy/sequence.ts";
 import type { QuantizedTensor, QuantizedWeights } from "../quant/quantized_tensor.ts";
 import type { HostTensor } from "../types.ts";
 import { planDecode } from "./decode_plan.ts";
@@ -28,17 +21,18 @@ import {
   STATE_BYTES,
 } from "./engine_buffers.ts";
 import { capacityOf, checkModel, type EngineModel } from "./engine_model.ts";
+import { type EnginePrefix, layOutPrefix, placeWords, writeImageTokens } from "./engine_prefix.ts";
+import { type EngineSample, type EngineSampling, readSample } from "./engine_sample.ts";
 import { EngineWeights } from "./engine_weights.ts";
 import { GpuBuffers } from "./gpu_buffers.ts";
 import { type Dispatch, KernelCache, record } from "./kernel.ts";
-import { paddedColumns } from "./packed_rows.ts";
 import { planPrefill, type PrefillPlan } from "./prefill_plan.ts";
 import { DEFAULT_MATVEC, type MatvecShape } from "./wgsl/matvec.ts";
-import { DECODE_STATE, FAULT, PLACES_HEADER_WORDS } from "./wgsl/shared.ts";
+import { DECODE_STATE } from "./wgsl/shared.ts";
 
 /** How an engine divides its work; defaults serve everywhere. */
 export interface EngineOptions {
-  /** Shape of the products of a decode step. */
+  /** Shape of the products of a decode step; by default with subgroups where the device has them. */
   readonly matvec?: MatvecShape;
   /** Decode steps of one submission: 8 by default. */
   readonly stepsPerSubmit?: number;
@@ -46,43 +40,10 @@ export interface EngineOptions {
   readonly maxBindingBytes?: number;
 }
 
-/** What an engine is shown before it decodes. */
-export interface EnginePrefix {
-  /** `[I, D]` image tokens of all cameras, on the host or on the engine's device. */
-  readonly imageTokens: Float32Array | GPUBuffer;
-  /** Prompt ids with BOS, without padding. */
-  readonly prompt: Int32Array;
-  /** Ids of `Action: `, at least one. */
-  readonly forced: Int32Array;
-  /** One boolean a camera, as in {@link PrefixIds.cameraMasks}; all are seen if absent. */
-  readonly cameraMask?: readonly boolean[];
-  /** Places kept for the prompt, which is padded on the left; its own length by default. */
-  readonly promptPlaces?: number;
-}
-
-/** How to draw a chunk. */
-export interface EngineSampling {
-  /** Above 0: sample at it. 0: take the best, with log-probabilities at temperature 1. */
-  readonly temperature: number;
-  /** Independent uniform numbers in [0, 1). One a token of `maxTokens` is taken before the first step. */
-  readonly random: () => number;
-  /** Token budget of the grammar, as in `ChunkGrammar.start`. */
-  readonly maxTokens: number;
-}
-
-/** A chunk as it was drawn. */
-export interface EngineSample {
-  /** FAST ids `[S]`. */
-  readonly tokens: Int32Array;
-  /** `[S]` log-probabilities under the masked softmax, nats. */
-  readonly logProbs: Float32Array;
-  /** `[S]` entropies of the masked softmax, nats. */
-  readonly entropies: Float32Array;
-  /** `[min(S, hiddenSteps), D]`: states behind the final norm that tokens were predicted from. */
-  readonly hidden: Float32Array;
-}
-
 const DEFAULT_STEPS_PER_SUBMIT = 8;
+
+/** How long a failed chunk waits to hear that the device has gone. */
+const LOSS_NOTICE_MS = 20;
 
 type Phase = "empty" | "prefilled" | "sampling";
 
@@ -140,32 +101,15 @@ export class DecodeEngine implements Disposable {
     gpu.check();
     using stack = new DisposableStack();
     const owned = stack.use(new GpuBuffers(gpu.device));
-    gpu.device.pushErrorScope("out-of-memory");
-    const places = () => {
-      const ours = new EngineWeights(model, 8, owned, options.maxBindingBytes);
-      return { ours, buffers: createEngineBuffers(model, owned) };
-    };
-    let made: ReturnType<typeof places>;
-    try {
-      made = places();
-    } finally {
-      const problem = await gpu.device.popErrorScope();
-      if (problem) {
-        // deno-lint-ignore no-unsafe-finally
-        throw new GpuMemoryError(
-          `Cannot make a decode engine: the GPU ${gpu.info.name} has no room for ${owned.bytes} ` +
-            `bytes (${problem.message}); close other programs that use it`,
-        );
-      }
-    }
-    const { ours, buffers } = made;
+    const { ours, buffers } = await makeRoom(gpu, model, owned, options.maxBindingBytes);
     for (const name of ours.names) {
       const tensor = weights.matrices.get(name) ?? weights.floats.get(name);
       if (!tensor) throw new RangeError(`Cannot make a decode engine: ${name} is missing`);
       ours.write(tensor);
     }
     const kernels = new KernelCache(gpu.device);
-    const matvec = options.matvec ?? DEFAULT_MATVEC;
+    const { hasSubgroups: usesSubgroups } = gpu.features;
+    const matvec = options.matvec ?? { ...DEFAULT_MATVEC, usesSubgroups };
     const decode = await planDecode(kernels, model, ours, buffers, matvec);
     const prefill = await planPrefill(kernels, model, ours, buffers);
     gpu.check();
@@ -223,17 +167,18 @@ export class DecodeEngine implements Disposable {
    */
   prefill(prefix: EnginePrefix): void {
     this.#refuseWhileSampling("prefill");
-    const { layout, ids } = this.#layOut(prefix);
-    this.#writePlaces(layout);
-    const { queue } = this.#gpu.device;
+    const { layout, ids } = layOutPrefix(this.model, prefix);
+    const { device } = this.#gpu;
+    const { queue } = device;
+    queue.writeBuffer(this.#buffers.places, 0, placeWords(this.model, layout));
     // All text but the last forced word, which the first decode step feeds.
     const text = textIds(layout, ids, []);
     const head = text.length - 1;
     const { imageTokens: I } = this.model;
     queue.writeBuffer(this.#buffers.ids, 0, Uint32Array.of(head, I, ...text.subarray(0, head)));
     queue.writeBuffer(this.#buffers.firstId, 0, Uint32Array.of(1, 0, text[head]));
-    const encoder = this.#gpu.device.createCommandEncoder();
-    this.#writeImageTokens(prefix.imageTokens, encoder);
+    const encoder = device.createCommandEncoder();
+    writeImageTokens(device, encoder, this.model, prefix.imageTokens, this.#buffers.prefix.x);
     const pass = encoder.beginComputePass();
     record(pass, this.#prefill.embedText, head);
     record(pass, this.#prefill.embedFirst, 1);
@@ -283,6 +228,11 @@ export class DecodeEngine implements Disposable {
       this.#gpu.check();
       if (!found) throw new Error(`The chunk is not complete after ${maxTokens} tokens`);
       return found;
+    } catch (error) {
+      // The loss of a device is known a moment after the commands that it swallowed.
+      await withinMs(this.#gpu.lost, LOSS_NOTICE_MS);
+      this.#gpu.check();
+      throw error;
     } finally {
       await Promise.allSettled(onTheirWay);
       this.#phase = "empty";
@@ -292,72 +242,6 @@ export class DecodeEngine implements Disposable {
   #refuseWhileSampling(verb: string): void {
     if (this.#phase !== "sampling") return;
     throw new Error(`Cannot ${verb}: the engine is decoding a chunk; await sample() first`);
-  }
-
-  #layOut(prefix: EnginePrefix): { layout: SequenceLayout; ids: PrefixIds } {
-    const { prompt, forced, cameraMask, promptPlaces = prompt.length } = prefix;
-    const { imageTokens: I, maxTextTokens, gemma } = this.model;
-    if (forced.length === 0) {
-      throw new RangeError(
-        "Cannot prefill: there must be a forced word for decoding to begin with",
-      );
-    }
-    const stray = [...prompt, ...forced].find((id) => !(id >= 0 && id < gemma.vocab));
-    if (stray !== undefined) {
-      throw new RangeError(`Cannot prefill: token ${stray} is not in [0, ${gemma.vocab})`);
-    }
-    if (promptPlaces < prompt.length || promptPlaces + forced.length >= maxTextTokens) {
-      throw new RangeError(
-        `Cannot prefill: ${promptPlaces} places for a prompt of ${prompt.length} tokens and ` +
-          `${forced.length} forced ones leave none of ${maxTextTokens} for actions`,
-      );
-    }
-    const ids = { prompts: [prompt], forced, ...(cameraMask && { cameraMasks: [cameraMask] }) };
-    const layout = layOut(I, ids, 0);
-    const padding = promptPlaces - prompt.length;
-    return {
-      ids,
-      layout: { ...layout, promptTokens: promptPlaces, length: layout.length + padding },
-    };
-  }
-
-  #writePlaces(layout: SequenceLayout): void {
-    const capacity = capacityOf(this.model);
-    const whole = { ...layout, fedTokens: capacity - layout.length, length: capacity };
-    const positions = positionIds(whole, this.model.decodePositions);
-    const mask = decodeMask(whole, capacity, capacity);
-    const words = new Uint32Array(PLACES_HEADER_WORDS + 2 * capacity);
-    words[0] = layout.length - 1;
-    words[1] = layout.imageTokens + layout.promptTokens;
-    for (let place = 0; place < capacity; place++) {
-      words[PLACES_HEADER_WORDS + 2 * place] = positions[place];
-      words[PLACES_HEADER_WORDS + 2 * place + 1] = mask[place] === 0 ? 1 : 0;
-    }
-    this.#gpu.device.queue.writeBuffer(this.#buffers.places, 0, words);
-  }
-
-  #writeImageTokens(tokens: Float32Array | GPUBuffer, encoder: GPUCommandEncoder): void {
-    const { imageTokens: I, gemma: { width: D } } = this.model;
-    const isHost = tokens instanceof Float32Array;
-    const count = isHost ? tokens.length : tokens.size / 4;
-    // tfjs hands out buffers that are larger than what is in them.
-    if (isHost ? count !== I * D : count < I * D) {
-      throw new RangeError(
-        `Cannot prefill: image tokens are ${I} × ${D} = ${I * D} numbers, these are ${count}`,
-      );
-    }
-    const { x } = this.#buffers.prefix;
-    const stride = paddedColumns(D);
-    const rows = stride === D ? 1 : I;
-    const size = stride === D ? I * D : D;
-    for (let i = 0; i < rows; i++) {
-      if (isHost) {
-        const row = tokens.slice(i * size, (i + 1) * size);
-        this.#gpu.device.queue.writeBuffer(x, 4 * i * stride, row);
-      } else {
-        encoder.copyBufferToBuffer(tokens, 4 * i * size, x, 4 * i * stride, 4 * size);
-      }
-    }
   }
 
   #writeStart({ temperature, random, maxTokens }: EngineSampling): void {
@@ -417,31 +301,28 @@ export class DecodeEngine implements Disposable {
   }
 }
 
-function readSample(
-  bytes: ArrayBuffer,
-  outcomeBytes: number,
-  { gemma, hiddenSteps }: EngineModel,
-): EngineSample | null {
-  const words = new Uint32Array(bytes, 0, DECODE_STATE.length);
-  const state = (word: typeof DECODE_STATE[number]) => words[DECODE_STATE.indexOf(word)];
-  if (state("fault") === FAULT.notFinite) {
-    throw new NonFiniteError(
-      `Cannot decode a chunk: a logit of token ${state("step")} is not finite; the weights or a ` +
-        "kernel are broken",
-    );
+/** Make all buffers, or none if there is no room for one. */
+async function makeRoom(
+  gpu: GpuDevice,
+  model: EngineModel,
+  owned: GpuBuffers,
+  maxBindingBytes?: number,
+): Promise<{ ours: EngineWeights; buffers: EngineBuffers }> {
+  let made: { ours: EngineWeights; buffers: EngineBuffers };
+  let scope: Promise<GPUError | null>;
+  // The stack of scopes is the device's: nothing may come between push and pop.
+  gpu.device.pushErrorScope("out-of-memory");
+  try {
+    const ours = new EngineWeights(model, 8, owned, maxBindingBytes);
+    made = { ours, buffers: createEngineBuffers(model, owned) };
+  } finally {
+    scope = gpu.device.popErrorScope();
   }
-  if (state("fault") === FAULT.nothingAllowed) {
-    throw new Error(`Cannot decode a chunk: the grammar allows no token ${state("step")}`);
-  }
-  if (state("is_done") === 0) return null;
-  const steps = state("step");
-  const outcomes = new Float32Array(bytes, STATE_BYTES, 4 * steps);
-  const column = (i: number) => Float32Array.from({ length: steps }, (_, s) => outcomes[4 * s + i]);
-  const kept = Math.min(steps, hiddenSteps) * gemma.width;
-  return {
-    tokens: Int32Array.from(column(0)),
-    logProbs: column(1),
-    entropies: column(2),
-    hidden: new Float32Array(bytes, STATE_BYTES + outcomeBytes, kept).slice(),
-  };
+  const problem = await scope;
+  if (!problem) return made;
+  throw new GpuMemoryError(
+    `Cannot make a decode engine: ${gpu.info.name} has no room for ${owned.bytes} bytes ` +
+      `(${problem.message}); close other programs that use the GPU, or use a smaller policy`,
+    { cause: problem },
+  );
 }

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import * as tf from "@tensorflow/tfjs";
 import { fileURLToPath } from "node:url";
-import { openAny } from "../device/testing.ts";
-import type { GpuDevice } from "../device/gpu_device.ts";
+import { type GpuDevice, openGpuDevice } from "../device/gpu_device.ts";
+import { FakeGpu, openAny } from "../device/testing.ts";
 import type { ActorCritic } from "../policy/actor_critic.ts";
 import { useDevice } from "../policy/backend.ts";
 import { loadPolicy } from "../policy/load.ts";
@@ -18,8 +18,9 @@ import {
 import { valueOf } from "../policy/value_head.ts";
 import type { QuantizedWeights } from "../quant/quantized_tensor.ts";
 import { seededRandom } from "../random.ts";
-import { DecodeEngine, type EngineOptions, type EngineSample } from "./decode_engine.ts";
+import { DecodeEngine, type EngineOptions } from "./decode_engine.ts";
 import { engineModelOf } from "./engine_model.ts";
+import type { EngineSample } from "./engine_sample.ts";
 import { decodeWithTfjs, hasAdapter, quantizePolicy, type ReferenceChunk } from "./testing.ts";
 
 const ignore = !await hasAdapter();
@@ -281,4 +282,32 @@ Deno.test({
     engine.prefill(prefix);
     await assertSame(policy, await engine.sample({ ...GREEDY, maxTokens }), expected);
   },
+});
+
+Deno.test({
+  name: "DecodeEngine says so when the device is lost in the middle of a chunk",
+  ignore,
+  async fn() {
+    using micro = await openMicro();
+    const { policy, engine, gpu } = micro;
+    const expected = await decodeWithTfjs(policy, makeObservations(11, 1)[0], GREEDY);
+    engine.prefill(expected.prefix);
+    const sampled = engine.sample({ ...GREEDY, maxTokens: expected.maxTokens });
+    gpu.device.destroy();
+    await assert.rejects(sampled, { name: "GpuLostError" });
+  },
+});
+
+Deno.test("DecodeEngine.create() keeps nothing when the device has no room for all", async () => {
+  await useDevice("cpu");
+  const fake = new FakeGpu({ memoryBytes: 20_000 });
+  using gpu = await openGpuDevice({ allowSoftware: false, gpu: fake });
+  Object.assign(gpu.device, { queue: { writeBuffer: () => {} } });
+  using policy = makePolicy();
+  const none = { matrices: new Map(), floats: new Map() };
+  await assert.rejects(DecodeEngine.create(gpu, engineModelOf(policy), none), {
+    name: "GpuMemoryError",
+    message: /^Cannot make a decode engine: Some GPU 4000 has no room for \d+ bytes \(not enough/,
+  });
+  assert.equal(fake.devices[0].bytes, 0);
 });

@@ -20,7 +20,7 @@ import {
 import { seededRandom, uniform } from "../random.ts";
 import { closingTokens } from "../tokenizer/dialect.ts";
 import type { HostTensor, Observation } from "../types.ts";
-import type { EnginePrefix } from "./decode_engine.ts";
+import type { EnginePrefix } from "./engine_prefix.ts";
 import { GpuBuffers } from "./gpu_buffers.ts";
 import { type Kernel, KernelCache, record } from "./kernel.ts";
 import { type PackedMatrix, rowWords } from "../quant/packed_matrix.ts";
