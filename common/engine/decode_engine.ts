@@ -203,13 +203,6 @@ export class DecodeEngine implements Disposable {
    */
   async sample(sampling: EngineSampling): Promise<EngineSample> {
     const { maxTokens } = sampling;
-    if (this.#phase !== "prefilled") {
-      throw new Error(
-        this.#phase === "sampling"
-          ? "Cannot sample: the engine is decoding another chunk; await that one first"
-          : "Cannot sample: nothing has been prefilled since the last chunk; call prefill() first",
-      );
-    }
     this.#writeStart(sampling);
     this.#phase = "sampling";
     const onTheirWay: Promise<EngineSample | null>[] = [];
@@ -239,12 +232,42 @@ export class DecodeEngine implements Disposable {
     }
   }
 
+  /**
+   * Run the first decode step behind the prefix several times and wait for the last: for measurements,
+   * which subtract two counts so that only the steps remain. The prefix is used up.
+   *
+   * @param count Steps.
+   * @throws {Error} As {@link sample} does.
+   */
+  async repeatStep(count: number): Promise<void> {
+    this.#writeStart({ temperature: 0, random: () => 0, maxTokens: this.model.grammar.minTokens });
+    this.#phase = "empty";
+    const { state, startState } = this.#buffers;
+    const encoder = this.#gpu.device.createCommandEncoder();
+    for (let i = 0; i < count; i++) {
+      encoder.copyBufferToBuffer(startState, 0, state, 0, STATE_BYTES);
+      const pass = encoder.beginComputePass();
+      record(pass, this.#decode, this.#place + 1);
+      pass.end();
+    }
+    this.#gpu.device.queue.submit([encoder.finish()]);
+    await this.#gpu.device.queue.onSubmittedWorkDone();
+    this.#gpu.check();
+  }
+
   #refuseWhileSampling(verb: string): void {
     if (this.#phase !== "sampling") return;
     throw new Error(`Cannot ${verb}: the engine is decoding a chunk; await sample() first`);
   }
 
   #writeStart({ temperature, random, maxTokens }: EngineSampling): void {
+    if (this.#phase !== "prefilled") {
+      throw new Error(
+        this.#phase === "sampling"
+          ? "Cannot sample: the engine is decoding another chunk; await that one first"
+          : "Cannot sample: nothing has been prefilled since the last chunk; call prefill() first",
+      );
+    }
     if (!(temperature >= 0 && temperature < Infinity)) {
       throw new RangeError(
         `Cannot sample at temperature ${temperature}: it must be finite and ≥ 0`,
@@ -262,6 +285,7 @@ export class DecodeEngine implements Disposable {
     const start = { place: this.#place, remaining, pending, budget };
     const words = DECODE_STATE.map((word) => word in start ? start[word as keyof typeof start] : 0);
     queue.writeBuffer(this.#buffers.state, 0, Uint32Array.from(words));
+    queue.writeBuffer(this.#buffers.startState, 0, Uint32Array.from(words));
     const isGreedy = temperature === 0;
     const choice = new ArrayBuffer(16);
     new Float32Array(choice)[0] = isGreedy ? 1 : 1 / temperature;

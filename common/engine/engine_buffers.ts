@@ -45,6 +45,8 @@ export interface EngineBuffers {
   readonly firstId: GPUBuffer;
   /** Decode state; see `DECODE_STATE`. */
   readonly state: GPUBuffer;
+  /** The state that decoding began with. */
+  readonly startState: GPUBuffer;
   /** Uniform: 1 / temperature, and whether to take the best. */
   readonly choice: GPUBuffer;
   /** `[S]`: numbers in [0, 1) to draw with. */
@@ -126,6 +128,7 @@ export function createEngineBuffers(model: EngineModel, buffers: GpuBuffers): En
     ids: floats("ids", 2 + model.maxTextTokens),
     firstId: floats("first id", 3),
     state: buffers.uniform("state", new Array(DECODE_STATE.length).fill(0)),
+    startState: floats("start state", DECODE_STATE.length),
     choice: buffers.uniform("choice", [0, 0, 0, 0]),
     uniforms: floats("uniforms", model.maxTextTokens),
     grammar: holding("grammar", grammarWords(grammar.tables())),
