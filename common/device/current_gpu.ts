@@ -6,6 +6,8 @@
 import { type GpuDevice, openGpuDevice, type OpenGpuOptions } from "./gpu_device.ts";
 
 let current: GpuDevice | null = null;
+/** Settles when whoever opens or closes a device now is done: two at once would leave one to nobody. */
+let turn: Promise<void> = Promise.resolve();
 
 /** The device that tfjs's "webgpu" computes on, be that backend in force or not; null for none. */
 export function currentGpu(): GpuDevice | null {
@@ -19,7 +21,22 @@ export function currentGpu(): GpuDevice | null {
  * @returns The device; {@link closeGpu} disposes of it.
  * @throws {GpuUnavailableError} There is none; tfjs stays as it was.
  */
-export async function useGpu(options: OpenGpuOptions): Promise<GpuDevice> {
+export function useGpu(options: OpenGpuOptions): Promise<GpuDevice> {
+  return inTurn(() => openOrKeep(options));
+}
+
+/** Take the GPU away from tfjs and dispose of it, if there is one. Set a backend afterwards. */
+export function closeGpu(): Promise<void> {
+  return inTurn(close);
+}
+
+function inTurn<T>(work: () => Promise<T>): Promise<T> {
+  const done = turn.then(work);
+  turn = done.then(() => {}, () => {});
+  return done;
+}
+
+async function openOrKeep(options: OpenGpuOptions): Promise<GpuDevice> {
   const before = current;
   const isFit = before !== null && !before.isLost &&
     (options.allowSoftware || !before.info.isSoftware);
@@ -32,8 +49,7 @@ export async function useGpu(options: OpenGpuOptions): Promise<GpuDevice> {
   return gpu;
 }
 
-/** Take the GPU away from tfjs and dispose of it, if there is one. Set a backend afterwards. */
-export async function closeGpu(): Promise<void> {
+async function close(): Promise<void> {
   if (current === null) return;
   const gpu = current;
   current = null;
