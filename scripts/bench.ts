@@ -15,6 +15,7 @@ import { benchLeak } from "./bench/leak.ts";
 import { benchLearner } from "./bench/learner.ts";
 import { benchLoad } from "./bench/load.ts";
 import { isGoalMet, type Measurement, measurementTable } from "./bench/measurement.ts";
+import { benchPrecision } from "./bench/precision.ts";
 import { benchSimulation } from "./bench/simulation.ts";
 import { benchTokenizer } from "./bench/tokenizer.ts";
 import { benchWire } from "./bench/wire.ts";
@@ -26,6 +27,7 @@ const PARTS: Readonly<Record<string, (context: BenchContext) => Promise<Measurem
   learner: benchLearner,
   wire: benchWire,
   tokenizer: benchTokenizer,
+  precision: benchPrecision,
   leak: benchLeak,
   load: benchLoad,
 };
@@ -34,13 +36,14 @@ const COMMAND = {
   name: "deno task bench",
   summary:
     "Time the policy, the simulation, the learner's update, the wire, the tokenizer and loading, " +
-    "and look for leaked tensors.",
+    "compare the precisions of weights, and look for leaked tensors.",
   preset: "demo",
   fields: [
     "seed",
     "task",
     "checkpoint",
     "device",
+    "precision",
     "numEnvs",
     "maxEpisodeSteps",
     "chunksPerUpdate",

@@ -34,6 +34,7 @@ const COMMAND = {
     "decodePositions",
     "adaptToPi",
     "device",
+    "precision",
     "numEnvs",
     "maxEpisodeSteps",
   ],
@@ -73,7 +74,9 @@ async function main(signal: AbortSignal): Promise<void> {
   log.info(`computing on ${backend} (${reason})`);
   // Acting does not ask the critic; an imitation checkpoint gets a fresh one that nobody reads.
   const random = seededRandom(seed);
-  const { policy } = await loadPolicy(path, { ...config, normal: () => normal(random) });
+  const { policy, notes } = await loadPolicy(path, { ...config, normal: () => normal(random) });
+  const { precision } = policy.network.backbone;
+  if (precision !== config.precision) { for (const note of notes) log.info(note); }
   using _policy = policy;
   const numEnvs = Math.min(config.numEnvs, flags.episodes);
   using robots = await createRobots({ ...config, numEnvs }, policy.shape.variant.siglip.imageSize);
@@ -98,6 +101,7 @@ async function main(signal: AbortSignal): Promise<void> {
     ["reward an episode", result.meanReward.toFixed(3)],
     ["steps an episode", result.meanSteps.toFixed(1)],
     ["tokens a chunk", result.meanTokens.toFixed(1)],
+    ["precision", precision],
     ["took", `${result.seconds.toFixed(1)} s on ${backend}`],
   ];
   for (const [name, value] of lines) console.log(name.padEnd(24) + value);
@@ -115,6 +119,7 @@ async function main(signal: AbortSignal): Promise<void> {
     successInterval95: [low, high],
     ...result,
     device: backend,
+    precision,
   }));
 }
 

@@ -72,7 +72,11 @@ export interface UpdateMetrics {
   readonly klToImitation: number;
   /** Explained variance of the values that came with the chunks. */
   readonly explainedVariance: number;
-  /** Largest |recomputed − recorded| log-probability of the first minibatch, nats a chunk. */
+  /**
+   * Largest |recomputed − recorded| log-probability of the first minibatch, nats a chunk. Rounding
+   * alone when controllers compute as the learner does; with controllers of another precision it shows
+   * how far their policy is from this one, since they record their own log-probabilities.
+   */
   readonly logProbGap: number;
   /** Gradient steps taken. */
   readonly gradientSteps: number;

@@ -149,7 +149,7 @@ for (const bits of [8, 4] as const) {
     using temp = new TempDir();
     const dest = join(temp.path, "quantized");
     const text = await printed(runConvert, SHIPPED, dest, `--quantize=int${bits}`);
-    assert.match(text, new RegExp(`13 matrices in ${bits} bits and 19 other tensors, 0\\.\\d MB`));
+    assert.match(text, new RegExp(`4 matrices in ${bits} bits and 28 other tensors, 0\\.\\d MB`));
     const inspected = await printed(runInspect, dest);
     assert.match(inspected, new RegExp(`^tensors +32 of F32, I${bits}$`, "m"));
 
