@@ -1,5 +1,5 @@
 /**
- * The language model of the policy on the GPU, for acting: int8 weights, a fixed cache, pipelines and
+ * The language model of the policy on the GPU, for acting: weights in 8 or 4 bits, a fixed cache, pipelines and
  * bind groups made once. See README.md of this folder.
  *
  * Letters: I image tokens, D width, S decoded action tokens.
@@ -11,7 +11,7 @@ import type { GpuDevice } from "../device/gpu_device.ts";
 import { GpuMemoryError } from "../device/errors.ts";
 import { withinMs } from "../device/within_ms.ts";
 import { textIds } from "../policy/sequence.ts";
-import type { QuantizedTensor, QuantizedWeights } from "../quant/quantized_tensor.ts";
+import type { Bits, QuantizedTensor, QuantizedWeights } from "../quant/quantized_tensor.ts";
 import type { HostTensor } from "../types.ts";
 import { planDecode } from "./decode_plan.ts";
 import {
@@ -101,7 +101,13 @@ export class DecodeEngine implements Disposable {
     gpu.check();
     using stack = new DisposableStack();
     const owned = stack.use(new GpuBuffers(gpu.device));
-    const { ours, buffers } = await makeRoom(gpu, model, owned, options.maxBindingBytes);
+    const { ours, buffers } = await makeRoom(
+      gpu,
+      model,
+      bitsOf(weights),
+      owned,
+      options.maxBindingBytes,
+    );
     for (const name of ours.names) {
       const tensor = weights.matrices.get(name) ?? weights.floats.get(name);
       if (!tensor) throw new RangeError(`Cannot make a decode engine: ${name} is missing`);
@@ -325,10 +331,17 @@ export class DecodeEngine implements Disposable {
   }
 }
 
+/** Bits of a model's matrices. */
+function bitsOf({ matrices }: QuantizedWeights): Bits {
+  for (const { bits } of matrices.values()) return bits;
+  return 8;
+}
+
 /** Make all buffers, or none if there is no room for one. */
 async function makeRoom(
   gpu: GpuDevice,
   model: EngineModel,
+  bits: Bits,
   owned: GpuBuffers,
   maxBindingBytes?: number,
 ): Promise<{ ours: EngineWeights; buffers: EngineBuffers }> {
@@ -337,7 +350,7 @@ async function makeRoom(
   // The stack of scopes is the device's: nothing may come between push and pop.
   gpu.device.pushErrorScope("out-of-memory");
   try {
-    const ours = new EngineWeights(model, 8, owned, maxBindingBytes);
+    const ours = new EngineWeights(model, bits, owned, maxBindingBytes);
     made = { ours, buffers: createEngineBuffers(model, owned) };
   } finally {
     scope = gpu.device.popErrorScope();

@@ -41,11 +41,11 @@ export async function planDecode(
   const attention = { heads, headDim, capacity: capacityOf(model) };
   const plan: Dispatch[] = [];
   const multiply = async (
-    options: Omit<MatvecOptions, "columns">,
+    options: Omit<MatvecOptions, "bits" | "columns">,
     matrix: GpuMatrix,
     bound: Readonly<Record<string, GPUBuffer>>,
   ) => {
-    const kernel = matvecKernel({ ...options, columns: matrix.columns }, shape);
+    const kernel = matvecKernel({ ...options, bits: matrix.bits, columns: matrix.columns }, shape);
     for (const { values, scales, place: shard, rows } of matrix.shards) {
       const groups = Math.ceil(rows / shape.rows);
       const all = { ...bound, state, values, scales, shard };
@@ -102,7 +102,7 @@ export async function planDecode(
   const { choice, grammar, uniforms, outcomes } = buffers;
   plan.push(
     await kernels.bind(
-      sampleKernel(model.grammar.tables(), D),
+      sampleKernel(model.grammar.tables(), weights.head),
       { state, choice, logits, grammar, uniforms, values, scales, outcomes, x: token.x },
       () => [1, 1],
     ),

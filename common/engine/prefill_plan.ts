@@ -55,7 +55,7 @@ export async function planPrefill(
     epilogue: readonly Fragment[],
     bound: Readonly<Record<string, GPUBuffer>>,
   ) => {
-    const kernel = matmulKernel({ label, columns: matrix.columns, epilogue });
+    const kernel = matmulKernel({ label, bits: matrix.bits, columns: matrix.columns, epilogue });
     for (const { values, scales, place: shard, rows } of matrix.shards) {
       const across = Math.ceil(rows / MATMUL_TILE);
       const all = { ...bound, places, values, scales, shard };
@@ -71,7 +71,9 @@ export async function planPrefill(
     const bound: Dispatch[] = [];
     for (const { values, scales, place: shard } of weights.embedding.shards) {
       const all = { values, scales, shard, ids, x: to };
-      bound.push(await kernels.bind(embedKernel(D), all, (count) => [count, 1]));
+      bound.push(
+        await kernels.bind(embedKernel(weights.embedding.bits, D), all, (count) => [count, 1]),
+      );
     }
     return bound;
   };

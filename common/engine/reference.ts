@@ -15,7 +15,7 @@ import { type PackedMatrix, unpackRows } from "../quant/packed_matrix.ts";
  * @returns `[R]`.
  */
 export function referenceMatvec(matrix: PackedMatrix, x: ArrayLike<number>): Float64Array {
-  const weights = new Float32Array(matrix.columns); // an integer of 8 bits times a half is exact in it
+  const weights = new Float32Array(matrix.columns); // exact: an integer times a half
   return Float64Array.from({ length: matrix.rows }, (_, row) => {
     unpackRows(matrix, row, 1, weights);
     return weights.reduce((sum, w, c) => sum + w * x[c], 0);

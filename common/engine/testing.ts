@@ -23,8 +23,8 @@ import type { HostTensor, Observation } from "../types.ts";
 import type { EnginePrefix } from "./engine_prefix.ts";
 import { GpuBuffers } from "./gpu_buffers.ts";
 import { type Kernel, KernelCache, record } from "./kernel.ts";
-import { type PackedMatrix, rowWords } from "../quant/packed_matrix.ts";
-import { emptyRows, paddedColumns } from "./packed_rows.ts";
+import { type PackedMatrix, packMatrices } from "../quant/packed_matrix.ts";
+import { paddedColumns } from "./packed_rows.ts";
 
 /** A device for one test. Owner of the device and of what is made through it. */
 export interface TestGpu extends Disposable {
@@ -129,24 +129,22 @@ export function padRows(rows: Float32Array, width: number): Float32Array<ArrayBu
   return out;
 }
 
-/** A packed matrix of random weights, each group with a scale of its own. */
-export function randomPacked(seed: number, rows: number, columns: number): PackedMatrix {
-  const packed = emptyRows({ bits: 8, columns }, rows);
-  const integers = new Int8Array(packed.words.buffer);
+/** A packed matrix of random weights. */
+export function randomPacked(
+  seed: number,
+  rows: number,
+  columns: number,
+  bits: Bits = 8,
+): PackedMatrix {
   const random = seededRandom(seed);
-  const bytes = paddedColumns(columns);
-  for (let row = 0; row < rows; row++) {
-    for (let c = 0; c < columns; c++) {
-      integers[row * bytes + c] = Math.round(uniform(random, -127, 127));
-    }
-  }
-  const halves = new Float16Array(packed.scales.buffer);
-  const words = 2 * rowWords(8, columns).scales;
-  const groups = Math.ceil(columns / 32);
-  for (let row = 0; row < rows; row++) {
-    for (let g = 0; g < groups; g++) halves[row * words + g] = uniform(random, 0.0005, 0.005);
-  }
-  return packed;
+  const layout = { outer: rows, contraction: columns, inner: 1, outerAxes: 1, contractionAxes: 1 };
+  // Groups of different size, so that scales differ.
+  const data = Float32Array.from(
+    { length: rows * columns },
+    (_, i) => (1 + Math.floor(i / 32) % 5) * uniform(random, -0.1, 0.1),
+  );
+  const tensor = quantizeTensor({ name: "test", shape: [rows, columns], data }, layout, bits);
+  return packMatrices(tensor, 0, rows);
 }
 
 /** Words of a decode state, all 0 but those given. */

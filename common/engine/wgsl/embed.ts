@@ -1,10 +1,11 @@
 /**
- * Embeds tokens: rows of the int8 embedding, dequantised, times √D.
+ * Embeds tokens: rows of the packed embedding, dequantised, times √D.
  * @module
  */
 
+import type { Bits } from "../../quant/quantized_tensor.ts";
 import { defineKernel, type Kernel } from "../kernel.ts";
-import { binding, f32, matrix4, SHARD, text } from "./shared.ts";
+import { binding, f32, matrixWords, SHARD, text } from "./shared.ts";
 
 const THREADS = 64;
 
@@ -13,10 +14,11 @@ const THREADS = 64;
  * `[1]` the place of the first, `[2…]` the ids) and writes `x`, `[T, D padded]`. Rows of other shards
  * are left alone.
  *
+ * @param bits Of a weight.
  * @param width D.
  * @returns The kernel; run a workgroup an id.
  */
-export function embedKernel(width: number): Kernel {
+export function embedKernel(bits: Bits, width: number): Kernel {
   const body = `
 @compute @workgroup_size(${THREADS})
 fn main(
@@ -26,14 +28,14 @@ fn main(
   let id = ids[2u + group.x];
   if (group.x >= ids[0] || id < shard.first || id >= shard.first + shard.rows) { return; }
   let row = id - shard.first;
-  let to = (ids[1] + group.x) * WORDS;
-  for (var i = lane; i < WORDS; i += ${THREADS}u) {
+  let to = (ids[1] + group.x) * QUADS;
+  for (var i = lane; i < QUADS; i += ${THREADS}u) {
     let scale = scale_of(row, i / 8u) * ${f32(Math.sqrt(width))};
-    x[to + i] = weights4(values[row * WORDS + i]) * scale;
+    x[to + i] = weights4(values[row * WORDS + i / WORD_QUADS], i % WORD_QUADS) * scale;
   }
 }`;
   return defineKernel("embed", [
-    matrix4(width),
+    matrixWords({ bits, columns: width }),
     SHARD,
     binding("ids", "read", "array<u32>"),
     binding("x", "read_write", "array<vec4<f32>>"),

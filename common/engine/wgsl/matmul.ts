@@ -1,5 +1,5 @@
 /**
- * Product of an int8 matrix with many vectors, the same epilogues behind: what a prefill consists of.
+ * Product of a packed matrix with many vectors, the same epilogues behind: what a prefill consists of.
  *
  * A workgroup computes 64 tokens × 64 rows. It walks the columns 32 at a time (one scale a row), puts
  * both squares into workgroup memory, already dequantised and transposed, and each of its 128 threads
@@ -8,8 +8,9 @@
  * @module
  */
 
+import type { Bits } from "../../quant/quantized_tensor.ts";
 import { defineKernel, type Fragment, type Kernel } from "../kernel.ts";
-import { binding, matrix4, PLACES, SHARD, text } from "./shared.ts";
+import { binding, matrixWords, PLACES, SHARD, text } from "./shared.ts";
 
 /** Tokens and rows of a workgroup. */
 export const MATMUL_TILE = 64;
@@ -22,6 +23,8 @@ const LETTERS = ["x", "y", "z", "w"];
 export interface MatmulOptions {
   /** Its name in error messages. */
   readonly label: string;
+  /** Bits of a weight. */
+  readonly bits: Bits;
   /** C. */
   readonly columns: number;
   /** What to do with the outputs. */
@@ -35,7 +38,7 @@ export interface MatmulOptions {
  * @param options What it computes.
  * @returns The kernel; run ⌈rows of the shard / 64⌉ × ⌈T / 64⌉ workgroups.
  */
-export function matmulKernel({ label, columns, epilogue }: MatmulOptions): Kernel {
+export function matmulKernel({ label, bits, columns, epilogue }: MatmulOptions): Kernel {
   const transpose = (from: string) =>
     LETTERS.map((letter) =>
       `vec4<f32>(${range(4).map((i) => `${from}${i}.${letter}`).join(", ")})`
@@ -64,12 +67,13 @@ fn main(
   let across = lane % 16u;
   let down = lane / 16u;
   ${range(TOKENS_PER_THREAD).map((i) => `var sum${i} = vec4<f32>();`).join("\n  ")}
-  for (var square = 0u; square < WORDS / 8u; square++) {
-    let at = square * 8u + part;
+  for (var square = 0u; square < QUADS / 8u; square++) {
+    let word = square * ${bits}u + part / WORD_QUADS;
     ${
     range(4).map((i) =>
-      `let w${i} = weights4(values[row${i} * WORDS + at]) * scale_of(row${i}, square);
-    let x${i} = x[token${i} * WORDS + at];`
+      `let w${i} = weights4(values[row${i} * WORDS + word], part % WORD_QUADS) *
+      scale_of(row${i}, square);
+    let x${i} = x[token${i} * QUADS + square * 8u + part];`
     ).join("\n    ")
   }
     ${into("w_square", "w")}
@@ -101,7 +105,7 @@ fn main(
   }
 }`;
   return defineKernel(label, [
-    matrix4(columns),
+    matrixWords({ bits, columns }),
     SHARD,
     PLACES,
     binding("x", "read", "array<vec4<f32>>"),

@@ -1,18 +1,19 @@
 /**
- * Product of an int8 matrix with one vector, RMSNorm in front and an epilogue behind: the kernel that
+ * Product of a packed matrix with one vector, RMSNorm in front and an epilogue behind: the kernel that
  * decoding spends its time in.
  *
  * It is bound by reading the weights, each byte once. A workgroup takes a few rows and its threads walk
- * their columns together, 16 a step, so that a load of one thread is 16 bytes and those of neighbours
- * lie side by side; the slice of the vector that a thread has read serves all of its rows. RMSNorm needs
+ * their columns together, 16 bytes a step, so that the loads of neighbours lie side
+ * by side; the slice of the vector that a thread has read serves all of its rows. RMSNorm needs
  * no pass of its own: Σx² is summed along with the products and divides them at the end.
  *
  * @module
  */
 
 import { defineKernel, type Fragment, type Kernel } from "../kernel.ts";
+import type { Bits } from "../../quant/quantized_tensor.ts";
 import { NORM_EPSILON } from "../../policy/variants.ts";
-import { binding, matrix16, SHARD, STATE, text } from "./shared.ts";
+import { binding, matrixVectors, SHARD, STATE, text } from "./shared.ts";
 
 /** What a tuner may choose. */
 export interface MatvecShape {
@@ -31,6 +32,8 @@ export const DEFAULT_MATVEC: MatvecShape = { threads: 128, rows: 4, usesSubgroup
 export interface MatvecOptions {
   /** Its name in error messages. */
   readonly label: string;
+  /** Bits of a weight. */
+  readonly bits: Bits;
   /** C. */
   readonly columns: number;
   /** Normalise the vector first: binds `norm`, `[C padded]`. */
@@ -84,25 +87,30 @@ function subgroupReduction(threads: number, sums: number): string {
  * @returns The kernel; run ⌈rows of the shard / `shape.rows`⌉ workgroups.
  */
 export function matvecKernel(options: MatvecOptions, shape: MatvecShape): Kernel {
-  const { columns, isNormed, keptSteps = 0, epilogue } = options;
+  const { bits, columns, isNormed, keptSteps = 0, epilogue } = options;
   const { threads, rows, usesSubgroups } = shape;
   const sums = isNormed ? rows + 1 : rows;
   const fragments: Fragment[] = [
-    matrix16(columns),
+    matrixVectors({ bits, columns }),
     SHARD,
     STATE,
     binding("x", "read", "array<vec4<f32>>"),
   ];
   if (isNormed) fragments.push(binding("norm", "read", "array<vec4<f32>>"));
   if (keptSteps > 0) fragments.push(binding("hidden", "read_write", "array<f32>"));
+  const quads = 32 / bits; // vec4s of the vector that four words of weights meet
   const normed = (i: number) =>
-    `sum${rows} += dot(x${i}, x${i}); x${i} *= 1.0 + norm[chunk * 4u + ${i}u];`;
+    `sum${rows} += dot(x${i}, x${i}); x${i} *= 1.0 + norm[chunk * ${quads}u + ${i}u];`;
+  const dots = range(quads).map((i) => {
+    const wordQuads = quads / 4;
+    const word = ["x", "y", "z", "w"][Math.floor(i / wordQuads)];
+    return `dot(weights4(w.${word}, ${i % wordQuads}u), x${i})`;
+  });
   const product = (r: number) =>
     `{
-      let w = values[min(first + ${r}u, shard.rows - 1u) * CHUNKS + chunk];
-      sum${r} += scale_of(min(first + ${r}u, shard.rows - 1u), chunk / 2u) *
-        (dot(weights4(w.x), x0) + dot(weights4(w.y), x1) +
-         dot(weights4(w.z), x2) + dot(weights4(w.w), x3));
+      let row = min(first + ${r}u, shard.rows - 1u);
+      let w = values[row * (WORDS / 4u) + chunk];
+      sum${r} += scale_of(row, chunk * ${quads}u / 8u) * (${dots.join(" + ")});
     }`;
   const keep = `
   if (group.x == 0u && shard.first == 0u && state.step < ${keptSteps}u) {
@@ -126,9 +134,9 @@ fn main(
   if (state.is_done != 0u) { return; }
   let first = group.x * ${rows}u;
   ${range(sums).map((r) => `var sum${r} = 0.0;`).join("\n  ")}
-  for (var chunk = lane; chunk < CHUNKS; chunk += ${threads}u) {
-    ${range(4).map((i) => `var x${i} = x[chunk * 4u + ${i}u];`).join("\n    ")}
-    ${isNormed ? range(4).map(normed).join("\n    ") : ""}
+  for (var chunk = lane; chunk < WORDS / 4u; chunk += ${threads}u) {
+    ${range(quads).map((i) => `var x${i} = x[chunk * ${quads}u + ${i}u];`).join("\n    ")}
+    ${isNormed ? range(quads).map(normed).join("\n    ") : ""}
     ${range(rows).map(product).join("\n    ")}
   }
   ${usesSubgroups ? subgroupReduction(threads, sums) : treeReduction(threads, sums)}

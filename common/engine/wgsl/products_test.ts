@@ -23,7 +23,14 @@ const ignore = !await hasAdapter();
 const TOLERANCE = 2e-3;
 
 /** One row, odd rows, a group tail, less than a group, many groups, more rows than a tile. */
-const SHAPES = [[1, 32], [5, 33], [67, 70], [130, 20], [6, 1100]] as const;
+const SHAPES = [
+  { rows: 1, columns: 32 },
+  { rows: 5, columns: 33 },
+  { rows: 67, columns: 70 },
+  { rows: 130, columns: 20 },
+  { rows: 6, columns: 1100 },
+];
+const BITS = [8, 4] as const;
 
 function onGpu(gpu: TestGpu, packed: PackedMatrix, limit?: number): GpuMatrix {
   const matrix = createGpuMatrix(gpu.buffers, "test", packed, limit);
@@ -38,9 +45,9 @@ async function matvec(
   options: { norm?: Float32Array; shape?: MatvecShape; limit?: number; isDone?: boolean } = {},
 ): Promise<Float32Array> {
   const { norm, shape = DEFAULT_MATVEC, limit, isDone = false } = options;
-  const { rows, columns } = packed;
+  const { bits, rows, columns } = packed;
   const kernel = matvecKernel(
-    { label: "test", columns, isNormed: norm !== undefined, epilogue: storePlain(rows) },
+    { label: "test", bits, columns, isNormed: norm !== undefined, epilogue: storePlain(rows) },
     shape,
   );
   const out = gpu.buffers.storage("out", 4 * paddedColumns(rows));
@@ -62,15 +69,22 @@ Deno.test({
   ignore,
   async fn() {
     using gpu = await openTestGpu();
-    for (const [rows, columns] of SHAPES) {
-      const packed = randomPacked(rows, rows, columns);
+    const cases = BITS.flatMap((bits) => SHAPES.map((shape) => ({ ...shape, bits })));
+    for (const { rows, columns, bits } of cases) {
+      const packed = randomPacked(rows, rows, columns, bits);
       const x = noise(1, columns);
       const norm = noise(2, columns);
       const plain = await matvec(gpu, packed, x);
-      assert.ok(relativeError(plain, referenceMatvec(packed, x)) < TOLERANCE, `${rows}×${columns}`);
+      assert.ok(
+        relativeError(plain, referenceMatvec(packed, x)) < TOLERANCE,
+        `${rows}×${columns}, ${bits} bits`,
+      );
       const normed = await matvec(gpu, packed, x, { norm });
       const expected = referenceMatvec(packed, referenceRmsNorm(x, norm));
-      assert.ok(relativeError(normed, expected) < TOLERANCE, `${rows}×${columns} normed`);
+      assert.ok(
+        relativeError(normed, expected) < TOLERANCE,
+        `${rows}×${columns} normed, ${bits} bits`,
+      );
     }
   },
 });
@@ -116,11 +130,11 @@ async function matmul(
   x: Float32Array,
   limit?: number,
 ): Promise<Float32Array> {
-  const { rows, columns } = packed;
+  const { bits, rows, columns } = packed;
   const tokens = x.length / columns;
   const start = noise(9, tokens * rows);
   const residual = upload(gpu, padRows(start, rows));
-  const kernel = matmulKernel({ label: "test", columns, epilogue: storeResidual(rows) });
+  const kernel = matmulKernel({ label: "test", bits, columns, epilogue: storeResidual(rows) });
   const shared = {
     places: upload(gpu, Uint32Array.of(tokens, tokens, 0, 0, 0, 1)),
     x: upload(gpu, padRows(x, columns)),
@@ -143,9 +157,10 @@ Deno.test({
   ignore,
   async fn() {
     using gpu = await openTestGpu();
-    for (const [i, [rows, columns]] of SHAPES.entries()) {
+    for (const [i, { rows, columns }] of SHAPES.entries()) {
       const tokens = [1, 3, 65, 64, 130][i];
-      const packed = randomPacked(rows, rows, columns);
+      const bits = BITS[i % 2];
+      const packed = randomPacked(rows, rows, columns, bits);
       const x = noise(7, tokens * columns);
       const expected = Array.from(
         { length: tokens },
@@ -172,7 +187,7 @@ Deno.test({
     const { values, scales, place: shard } = onGpu(gpu, packed).shards[0];
     const gated = gpu.buffers.storage("gated", 4 * paddedColumns(units));
     const kernel = matvecKernel(
-      { label: "test", columns: 64, isNormed: false, epilogue: storeGated(units) },
+      { label: "test", bits: 8, columns: 64, isNormed: false, epilogue: storeGated(units) },
       DEFAULT_MATVEC,
     );
     const state = gpu.buffers.uniform("state", stateWords(0));

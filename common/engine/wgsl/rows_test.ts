@@ -55,35 +55,37 @@ Deno.test({
     using gpu = await openTestGpu();
     const [vocab, width, first] = [150, 40, 2];
     const stride = paddedColumns(width);
-    const packed = randomPacked(3, vocab, width);
-    const limit = 64 * 4 * 16 + 1; // 64 rows a shard
-    const matrix = createGpuMatrix(gpu.buffers, "embedding", packed, limit);
-    writeRows(gpu.device, matrix, 0, packed);
-    assert.equal(matrix.shards.length, 3);
-    const ids = [149, 0, 63, 64, 127, 128];
-    const before = noise(4, (first + ids.length + 1) * stride);
-    const x = upload(gpu, before);
-    for (const { values, scales, place: shard } of matrix.shards) {
-      const bound = {
-        values,
-        scales,
-        shard,
-        ids: upload(gpu, Uint32Array.of(6, first, ...ids)),
-        x,
-      };
-      await runKernel(gpu, embedKernel(width), bound, ids.length + 1);
+    for (const bits of [8, 4] as const) {
+      const packed = randomPacked(3, vocab, width, bits);
+      const limit = 64 * 8 * bits + 1; // 64 rows of two groups
+      const matrix = createGpuMatrix(gpu.buffers, "embedding", packed, limit);
+      writeRows(gpu.device, matrix, 0, packed);
+      assert.equal(matrix.shards.length, 3);
+      const ids = [149, 0, 63, 64, 127, 128];
+      const before = noise(4, (first + ids.length + 1) * stride);
+      const x = upload(gpu, before);
+      for (const { values, scales, place: shard } of matrix.shards) {
+        const bound = {
+          values,
+          scales,
+          shard,
+          ids: upload(gpu, Uint32Array.of(6, first, ...ids)),
+          x,
+        };
+        await runKernel(gpu, embedKernel(bits, width), bound, ids.length + 1);
+      }
+      const out = new Float32Array(await download(gpu, x));
+      const row = new Float32Array(width);
+      ids.forEach((id, i) => {
+        unpackRows(packed, id, 1, row);
+        const at = (first + i) * stride;
+        const expected = row.map((w) => w * Math.sqrt(width));
+        assert.ok(relativeError(out.subarray(at, at + width), expected) < TOLERANCE, `id ${id}`);
+      });
+      const end = (first + ids.length) * stride;
+      assert.deepEqual(out.subarray(0, first * stride), before.subarray(0, first * stride));
+      assert.deepEqual(out.subarray(end), before.subarray(end));
     }
-    const out = new Float32Array(await download(gpu, x));
-    const row = new Float32Array(width);
-    ids.forEach((id, i) => {
-      unpackRows(packed, id, 1, row);
-      const at = (first + i) * stride;
-      const expected = row.map((w) => w * Math.sqrt(width));
-      assert.ok(relativeError(out.subarray(at, at + width), expected) < TOLERANCE, `id ${id}`);
-    });
-    const end = (first + ids.length) * stride;
-    assert.deepEqual(out.subarray(0, first * stride), before.subarray(0, first * stride));
-    assert.deepEqual(out.subarray(end), before.subarray(end));
   },
 });
 
@@ -111,7 +113,7 @@ Deno.test({
     const q = gpu.buffers.storage("q", 4 * heads * K);
     const cache = gpu.buffers.storage("cache", 8 * capacity * K);
     const kernel = matvecKernel(
-      { label: "qkv", columns, isNormed: false, epilogue: storeQkv(size) },
+      { label: "qkv", bits: 8, columns, isNormed: false, epilogue: storeQkv(size) },
       DEFAULT_MATVEC,
     );
     const state = gpu.buffers.uniform("state", stateWords(place));

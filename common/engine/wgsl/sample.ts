@@ -12,7 +12,15 @@
 import type { GrammarTables } from "../../tokenizer/grammar.ts";
 import { defineKernel, type Kernel } from "../kernel.ts";
 import { grammarFragment } from "./grammar.ts";
-import { binding, f32, FAULT, matrix4, STATE_WRITTEN, text } from "./shared.ts";
+import {
+  binding,
+  f32,
+  FAULT,
+  type MatrixSize,
+  matrixWords,
+  STATE_WRITTEN,
+  text,
+} from "./shared.ts";
 
 const THREADS = 256;
 
@@ -22,10 +30,10 @@ const THREADS = 256;
  * and writes `outcomes` (`[S]` of token, log-probability, entropy, 0) and `x` (`[D padded]`).
  *
  * @param tables The grammar's tables; their vocabulary is V.
- * @param width D.
+ * @param head Bits of a weight, and D.
  * @returns The kernel; run one workgroup.
  */
-export function sampleKernel(tables: GrammarTables, width: number): Kernel {
+export function sampleKernel(tables: GrammarTables, head: MatrixSize): Kernel {
   const vocab = tables.vocabSize;
   const run = Math.ceil(vocab / THREADS);
   const body = `
@@ -141,8 +149,9 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   }
   let row = workgroupUniformLoad(&drawn);
   if (row == NONE) { return; }
-  for (var i = lane; i < WORDS; i += ${THREADS}u) {
-    x[i] = weights4(values[row * WORDS + i]) * (scale_of(row, i / 8u) * ${f32(Math.sqrt(width))});
+  for (var i = lane; i < QUADS; i += ${THREADS}u) {
+    let scale = scale_of(row, i / 8u) * ${f32(Math.sqrt(head.columns))};
+    x[i] = weights4(values[row * WORDS + i / WORD_QUADS], i % WORD_QUADS) * scale;
   }
 }`;
   return defineKernel("sample", [
@@ -151,7 +160,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     binding("logits", "read", "array<f32>"),
     grammarFragment(tables),
     binding("uniforms", "read", "array<f32>"),
-    matrix4(width),
+    matrixWords(head),
     binding("outcomes", "read_write", "array<vec4<f32>>"),
     binding("x", "read_write", "array<vec4<f32>>"),
     text(body),

@@ -126,7 +126,7 @@ async function sampleOnce(gpu: TestGpu, { state, logits, temperature, uniform }:
     outcomes: gpu.buffers.storage("outcomes", 16),
     x: gpu.buffers.storage("x", 4 * paddedColumns(WIDTH)),
   };
-  await runKernel(gpu, sampleKernel(tables, WIDTH), bound, 1);
+  await runKernel(gpu, sampleKernel(tables, packed), bound, 1);
   const after = new Uint32Array(await download(gpu, bound.state));
   const [token, logProb, entropy] = new Float32Array(await download(gpu, bound.outcomes));
   const x = new Float32Array(await download(gpu, bound.x)).slice(0, WIDTH);

@@ -4,6 +4,7 @@
  */
 
 import type { Binding, Fragment } from "../kernel.ts";
+import type { Bits } from "../../quant/quantized_tensor.ts";
 import { rowWords } from "../../quant/packed_matrix.ts";
 import { paddedColumns } from "../packed_rows.ts";
 
@@ -52,35 +53,54 @@ export const SHARD: Fragment = {
   code: "struct Shard { first: u32, rows: u32, unused0: u32, unused1: u32 }",
 };
 
-function matrix(columns: number, word: string, code: string): Fragment {
+/** Four weights of a word as numbers; a word of 4-bit weights has two such quads. */
+const UNPACK: Readonly<Record<Bits, string>> = {
+  8: "vec4<f32>(unpack4xI8(word))",
+  4: `vec4<f32>(
+    bitcast<vec4<i32>>(vec4<u32>(word >> (16u * quad)) << vec4<u32>(28u, 24u, 20u, 16u)) >>
+    vec4<u32>(28u))`,
+};
+
+function matrix({ bits, columns }: MatrixSize, word: string): Fragment {
+  const { values, scales } = rowWords(bits, columns);
   return {
     bindings: [
       { name: "values", access: "read", type: `array<${word}>` },
       { name: "scales", access: "read", type: "array<u32>" },
     ],
-    code: `${code}
+    code: `const WORDS = ${values}u; // of a row
+const QUADS = ${paddedColumns(columns) / 4}u; // vec4s of a vector
+const WORD_QUADS = ${8 / bits}u;
 fn scale_of(row: u32, column_group: u32) -> f32 {
-  let both = unpack2x16float(scales[row * ${rowWords(8, columns).scales}u + column_group / 2u]);
+  let both = unpack2x16float(scales[row * ${scales}u + column_group / 2u]);
   return select(both.x, both.y, (column_group & 1u) == 1u);
 }
-fn weights4(word: u32) -> vec4<f32> { return vec4<f32>(unpack4xI8(word)); }`,
+fn weights4(word: u32, quad: u32) -> vec4<f32> { return ${UNPACK[bits]}; }`,
   };
 }
 
-/**
- * A shard of an int8 matrix, read 16 weights at a time.
- * @param columns C.
- */
-export function matrix16(columns: number): Fragment {
-  return matrix(columns, "vec4<u32>", `const CHUNKS = ${paddedColumns(columns) / 16}u;`);
+/** What a kernel must know of a matrix. */
+export interface MatrixSize {
+  /** Bits of a weight. */
+  readonly bits: Bits;
+  /** C. */
+  readonly columns: number;
 }
 
 /**
- * A shard of an int8 matrix, read 4 weights at a time.
- * @param columns C.
+ * A packed matrix, read four words at a time: 16 weights in 8 bits, 32 in 4.
+ * @param size Bits and columns.
  */
-export function matrix4(columns: number): Fragment {
-  return matrix(columns, "u32", `const WORDS = ${paddedColumns(columns) / 4}u;`);
+export function matrixVectors(size: MatrixSize): Fragment {
+  return matrix(size, "vec4<u32>");
+}
+
+/**
+ * A packed matrix, read word by word.
+ * @param size Bits and columns.
+ */
+export function matrixWords(size: MatrixSize): Fragment {
+  return matrix(size, "u32");
 }
 
 /**
