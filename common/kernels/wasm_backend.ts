@@ -10,6 +10,11 @@ import type * as tf from "@tensorflow/tfjs";
 export interface WasmBackend {
   /** The compiled module and its memory. */
   readonly wasm: {
+    /** What the module exports. */
+    readonly asm: {
+      /** The memory itself. */
+      readonly memory: WebAssembly.Memory;
+    };
     /** The memory as float32; replaced when it grows. */
     readonly HEAPF32: Float32Array;
     /** The memory as bytes; replaced when it grows. */
