@@ -24,6 +24,30 @@ import { paddedColumns, reorderRows } from "./packed_rows.ts";
 const LAYERS = "PaliGemma/llm/layers";
 const EMBEDDING = "PaliGemma/llm/embedder/input_embedding";
 
+/** Rows of the embedding that are packed at a time: 32 MiB of the real model. */
+const EMBEDDING_ROWS = 1 << 14;
+
+/**
+ * Shapes of an engine's arrays in a checkpoint.
+ *
+ * @param model Sizes.
+ * @returns Shapes by path, with openpi's names.
+ */
+export function weightShapes({ gemma }: EngineModel): Map<string, readonly number[]> {
+  const { width: D, depth: L, mlpDim: F, heads: N, headDim: K, vocab: V } = gemma;
+  return new Map([
+    [`${LAYERS}/attn/q_einsum/w`, [L, N, D, K]],
+    [`${LAYERS}/attn/kv_einsum/w`, [L, 2, 1, D, K]],
+    [`${LAYERS}/attn/attn_vec_einsum/w`, [L, N, K, D]],
+    [`${LAYERS}/mlp/gating_einsum`, [L, 2, D, F]],
+    [`${LAYERS}/mlp/linear`, [L, F, D]],
+    [`${LAYERS}/pre_attention_norm/scale`, [L, D]],
+    [`${LAYERS}/pre_ffw_norm/scale`, [L, D]],
+    ["PaliGemma/llm/final_norm/scale", [D]],
+    [EMBEDDING, [V, D]],
+  ]);
+}
+
 /** A layer's weights. */
 export interface LayerWeights {
   /** `[(N + 2) · K, D]`. */
@@ -94,17 +118,7 @@ export class EngineWeights {
       columns: D,
     });
     this.finalNorm = norm("final norm");
-    this.#shapes = new Map([
-      [`${LAYERS}/attn/q_einsum/w`, [L, N, D, K]],
-      [`${LAYERS}/attn/kv_einsum/w`, [L, 2, 1, D, K]],
-      [`${LAYERS}/attn/attn_vec_einsum/w`, [L, N, K, D]],
-      [`${LAYERS}/mlp/gating_einsum`, [L, 2, D, F]],
-      [`${LAYERS}/mlp/linear`, [L, F, D]],
-      [`${LAYERS}/pre_attention_norm/scale`, [L, D]],
-      [`${LAYERS}/pre_ffw_norm/scale`, [L, D]],
-      ["PaliGemma/llm/final_norm/scale", [D]],
-      [EMBEDDING, [V, D]],
-    ]);
+    this.#shapes = weightShapes(model);
   }
 
   /** Paths of all arrays, with openpi's names. */
@@ -199,9 +213,14 @@ export class EngineWeights {
 
   #writeEmbedding(tensor: HostTensor | QuantizedTensor): void {
     const { gemma: { vocab }, fastSkipTokens, grammar: { vocabSize } } = this.#model;
-    for (const { firstRow, rows } of this.embedding.shards) {
-      const packed = packSome(tensor, firstRow, rows, this.#bits);
-      writeRows(this.#device, this.embedding, firstRow, packed);
+    for (let firstRow = 0; firstRow < vocab; firstRow += EMBEDDING_ROWS) {
+      const rows = Math.min(EMBEDDING_ROWS, vocab - firstRow);
+      writeRows(
+        this.#device,
+        this.embedding,
+        firstRow,
+        packSome(tensor, firstRow, rows, this.#bits),
+      );
     }
     // FAST id f is language id V − 1 − skip − f: one block in reversed order.
     const block = packSome(tensor, vocab - fastSkipTokens - vocabSize, vocabSize, this.#bits);

@@ -58,6 +58,10 @@ export function rowsPerShard(bits: Bits, columns: number, limit: number): number
   return rows;
 }
 
+function largestBinding({ limits }: GPUDevice): number {
+  return Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
+}
+
 /**
  * Make room for a matrix.
  *
@@ -71,7 +75,7 @@ export function createGpuMatrix(
   buffers: GpuBuffers,
   label: string,
   { bits, rows, columns }: Pick<GpuMatrix, "bits" | "rows" | "columns">,
-  limit: number = buffers.device.limits.maxStorageBufferBindingSize,
+  limit: number = largestBinding(buffers.device),
 ): GpuMatrix {
   const most = rowsPerShard(bits, columns, limit);
   const width = rowWords(bits, columns);
@@ -133,6 +137,8 @@ export function writeRows(
     write(shard.values, packed.words, width.values);
     write(shard.scales, packed.scales, width.scales);
   }
+  // What is written waits in memory until something is submitted: a model would be there twice.
+  device.queue.submit([]);
 }
 
 /**
