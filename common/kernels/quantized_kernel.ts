@@ -4,7 +4,7 @@
  * @module
  */
 
-import type * as tf from "@tensorflow/tfjs";
+import type { TensorInfo } from "../policy/tensors.ts";
 import type { Bits } from "../quant/quantized_tensor.ts";
 
 /** x `[M, K]` by rows of W: `[M, rowCount]`. */
@@ -31,11 +31,11 @@ export interface MatMulArgs<B> {
   /** The input, and the packed weights. */
   readonly inputs: {
     /** `[M, K]` or `[M, rowCount]`, float32. */
-    readonly x: tf.TensorInfo;
+    readonly x: TensorInfo;
     /** `[N, bits · G]` int32. */
-    readonly words: tf.TensorInfo;
+    readonly words: TensorInfo;
     /** `[N, ⌈G / 2⌉]` int32. */
-    readonly scales: tf.TensorInfo;
+    readonly scales: TensorInfo;
   };
   /** Attributes. */
   readonly attrs: QuantizedAttrs;
@@ -48,11 +48,11 @@ export interface GatherArgs<B> {
   /** The rows wanted, and the packed weights. */
   readonly inputs: {
     /** `[M]` int32. */
-    readonly ids: tf.TensorInfo;
+    readonly ids: TensorInfo;
     /** `[N, bits · G]` int32. */
-    readonly words: tf.TensorInfo;
+    readonly words: TensorInfo;
     /** `[N, ⌈G / 2⌉]` int32. */
-    readonly scales: tf.TensorInfo;
+    readonly scales: TensorInfo;
   };
   /** Attributes. */
   readonly attrs: QuantizedAttrs;

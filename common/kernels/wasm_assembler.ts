@@ -64,41 +64,46 @@ export const get = (local: number): Code => [0x20, ...unsigned(local)];
 /** Give a local a value. */
 export const set = (local: number, value: Code): Code => [...value, 0x21, ...unsigned(local)];
 
-const binary = (...opcode: number[]) => (a: Code, b: Code): Code => [...a, ...b, ...opcode];
-const unary = (...opcode: number[]) => (a: Code): Code => [...a, ...opcode];
+/** An instruction that takes one value. */
+export type Unary = (a: Code) => Code;
+/** An instruction that takes two values. */
+export type Binary = (a: Code, b: Code) => Code;
+
+const binary = (...opcode: number[]): Binary => (a, b) => [...a, ...b, ...opcode];
+const unary = (...opcode: number[]): Unary => (a) => [...a, ...opcode];
 
 /** Sum of two i32. */
-export const add = binary(0x6a);
+export const add: Binary = binary(0x6a);
 /** Difference of two i32. */
-export const sub = binary(0x6b);
+export const sub: Binary = binary(0x6b);
 /** Product of two i32. */
-export const mul = binary(0x6c);
+export const mul: Binary = binary(0x6c);
 /** Bitwise and of two i32. */
-export const and = binary(0x71);
+export const and: Binary = binary(0x71);
 /** An i32 shifted left by another. */
-export const shiftLeft = binary(0x74);
+export const shiftLeft: Binary = binary(0x74);
 /** Sum of two f32. */
-export const addF32 = binary(0x92);
+export const addF32: Binary = binary(0x92);
 /** Product of two f32. */
-export const mulF32 = binary(0x94);
+export const mulF32: Binary = binary(0x94);
 /** The f32 with the bits of an i32. */
-export const bitsToF32 = unary(0xbe);
+export const bitsToF32: Unary = unary(0xbe);
 /** Sum of two vectors of four f32. */
-export const addF32x4 = binary(...simd(0xe4));
+export const addF32x4: Binary = binary(...simd(0xe4));
 /** Product of two vectors of four f32. */
-export const mulF32x4 = binary(...simd(0xe6));
+export const mulF32x4: Binary = binary(...simd(0xe6));
 /** Product of two vectors of four i32. */
-export const mulI32x4 = binary(...simd(0xb5));
+export const mulI32x4: Binary = binary(...simd(0xb5));
 /** Four i32 shifted right, keeping their signs. */
-export const shiftRightI32x4 = binary(...simd(0xac));
+export const shiftRightI32x4: Binary = binary(...simd(0xac));
 /** Four i32 as f32. */
-export const toF32x4 = unary(...simd(0xfa));
+export const toF32x4: Unary = unary(...simd(0xfa));
 /** The first four of eight 16-bit integers, widened. */
-export const widenLow = unary(...simd(0xa7));
+export const widenLow: Unary = unary(...simd(0xa7));
 /** The last four of eight 16-bit integers, widened. */
-export const widenHigh = unary(...simd(0xa8));
+export const widenHigh: Unary = unary(...simd(0xa8));
 /** One f32 four times. */
-export const splat = unary(...simd(0x13));
+export const splat: Unary = unary(...simd(0x13));
 /** One f32 of four. */
 export const lane = (value: Code, index: number): Code => [...value, ...simd(0x1f), index];
 

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type * as tf from "@tensorflow/tfjs";
+import type { TensorInfo } from "../policy/tensors.ts";
 
 /** What the WebAssembly backend offers to kernels. */
 export interface WasmBackend {
@@ -37,9 +37,9 @@ export interface WasmBackend {
     get(dataId: object): { readonly id: number; readonly memoryOffset: number };
   };
   /** Make a tensor whose values are not set. */
-  makeOutput(shape: readonly number[], dtype: string): tf.TensorInfo;
+  makeOutput(shape: readonly number[], dtype: string): TensorInfo;
   /** A view of a tensor's values, valid until the memory grows. */
-  typedArrayFromHeap(tensor: tf.TensorInfo): Float32Array | Int32Array;
+  typedArrayFromHeap(tensor: TensorInfo): Float32Array | Int32Array;
   /** Free a tensor. */
   disposeData(dataId: object): void;
 }

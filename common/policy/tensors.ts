@@ -20,6 +20,8 @@ export interface Tensor3D extends tf.Tensor3D {}
 export interface Tensor4D extends tf.Tensor4D {}
 /** A tensor that can be assigned to, and trained. */
 export interface Variable extends tf.Variable {}
+/** What a kernel knows of a tensor: where its values are, shape and number format. */
+export interface TensorInfo extends tf.TensorInfo {}
 /** Tensors by name. */
 export interface NamedTensorMap {
   /** A tensor. */
