@@ -24,7 +24,7 @@ export const COMMON_FLAGS = {
   verbose: {
     kind: "boolean",
     default: false,
-    description: "Show everything that the controller says, not only its errors.",
+    description: "Show everything that the controller says, not only its warnings.",
   },
 } as const satisfies OwnFlags;
 
@@ -122,7 +122,7 @@ export function soakPart<const F extends OwnFlags & typeof COMMON_FLAGS>(
         config: parsed.config,
         flags: parsed.flags,
         progress: consoleLogger({ name: "soak" }),
-        logger: consoleLogger({ name: "controller", level: verbose ? "info" : "error" }),
+        logger: consoleLogger({ name: "controller", level: verbose ? "info" : "warn" }),
         signal,
       });
       for (const report of reports) console.log(`\n${reportText(report)}`);
