@@ -46,7 +46,7 @@ export class FaultInjector {
   readonly #run: PolicyRun;
   readonly #log: LogWatch;
 
-  /** @param run The controller. @param log What it says. */
+  /** Nothing is broken yet. @param run The controller. @param log What it says. */
   constructor(run: PolicyRun, log: LogWatch) {
     this.#run = run;
     this.#log = log;
