@@ -129,6 +129,23 @@ for (const device of DEVICES) {
   }
 }
 
+Deno.test("quantizedRows() on wasm reads scales below half precision's normal range as cpu does", async () => {
+  const layout = { outer: 3, contraction: 96, inner: 1, outerAxes: 1, contractionAxes: 1 };
+  for (const magnitude of [1e-7, 1e-5, 1e-3, 1e3]) {
+    const data = drawn(4, 3 * 96).map((x) => magnitude * x);
+    const tensor = quantizeTensor({ name: "w", shape: [3, 96], data }, layout, 8);
+    const matrix = packMatrices(tensor, 0, 3);
+    const results = [];
+    for (const device of ["cpu", "wasm"] as const) {
+      await useDevice(device);
+      using w = new QuantizedMatrix(matrix);
+      const rows = tf.tidy(() => quantizedRows(w, tf.tensor1d([2, 0, 1], "int32")));
+      results.push(await take(rows));
+    }
+    assert.deepEqual(results[1], results[0]);
+  }
+});
+
 Deno.test("quantizedMatMul() has the gradient that finite differences have", async () => {
   await useDevice("cpu");
   const { matrix } = packed(4, 6, 37);

@@ -32,6 +32,7 @@ import {
   mulI32x4,
   set,
   shiftLeft,
+  shiftRight,
   shiftRightI32x4,
   splat,
   storeF32,
@@ -55,7 +56,7 @@ export interface QuantizedLoops {
   unpack(bits: Bits, words: number, scales: number, groups: number, out: number): void;
   /**
    * Multiply: y `[m, rows]` = x `[m, columns]` by rows of weights.
-   * @param row Room for a dequantised row, its last group whole.
+   * The scratch is room for {@link SCRATCH_ROWS} dequantised rows, their last groups whole.
    */
   multiply(bits: Bits, places: {
     /** Input. */
@@ -73,7 +74,7 @@ export interface QuantizedLoops {
     /** Rows of weights. */
     readonly rows: number;
     /** Scratch. */
-    readonly row: number;
+    readonly scratch: number;
     /** Output. */
     readonly y: number;
   }): void;
@@ -124,72 +125,98 @@ function unpackFunction(bits: Bits): WasmFunction {
   };
 }
 
-/** `multiply(x, m, columns, words, scales, scaleStride, rows, row, y)`. */
+/** Rows of input and of weights that are multiplied at a time: what is read once is used so often. */
+const INPUT_ROWS = 4;
+const WEIGHT_ROWS = 2;
+
+/** Dequantised rows that {@link QuantizedLoops.multiply} needs room for. */
+export const SCRATCH_ROWS = WEIGHT_ROWS;
+
+/** `multiply(x, m, columns, words, scales, scaleStride, rows, scratch, y)`. */
 function multiplyFunction(bits: Bits, unpackIndex: number): WasmFunction {
-  const [x, m, columns, words, scales, scaleStride, rows, row, y] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
-  const [n, i, k, whole, line, to, groups, rowBytes] = [9, 10, 11, 12, 13, 14, 15, 16];
-  const [sum, weight] = [17, 18];
-  const acc = [19, 20, 21, 22];
-  const w = 23;
-  const lanes = (v: number) =>
+  const [x, m, columns, words, scales, scaleStride, rows, scratch, y] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
+  // Columns are counted in bytes: `k` of them are done, `whole` of them fill vectors.
+  const [n, i, k, whole, to, groups, lineBytes, rowBytes] = [9, 10, 11, 12, 13, 14, 15, 16];
+  const lines = [17, 18, 19, 20];
+  const weights = [21, 22];
+  const sum = 23;
+  const sums = [24, 25, 26, 27, 28, 29, 30, 31];
+  const loaded = [32, 33];
+  const total = (v: number) =>
     addF32(
       addF32(lane(get(v), 0), lane(get(v), 1)),
       addF32(lane(get(v), 2), lane(get(v), 3)),
     );
-  const lineOf = (r: number) => add(get(line), mul(get(rowBytes), i32(r)));
-  /** `count` rows of input from row i, against the row of weights. */
-  const rowsOfInput = (count: number): Code => {
-    const used = Array.from({ length: count }, (_, r) => r);
-    const place = (base: Code) => add(base, shiftLeft(get(k), i32(2)));
+  const here = (base: number) => add(get(base), get(k));
+
+  /** `inputs` rows of x from row i, by `count` rows of weights. */
+  const block = (inputs: number, count: number): Code => {
+    const usedLines = lines.slice(0, inputs);
+    const usedWeights = weights.slice(0, count);
+    const sumOf = (r: number, v: number) => sums[r * count + v];
     return [
-      ...set(line, add(get(x), mul(get(i), get(rowBytes)))),
-      ...used.flatMap((r) => set(acc[r], splat(f32(0)))),
+      ...usedLines.flatMap((line, r) =>
+        set(line, add(get(x), mul(add(get(i), i32(r)), get(lineBytes))))
+      ),
+      ...sums.slice(0, inputs * count).flatMap((v) => set(v, splat(f32(0)))),
       ...set(k, i32(0)),
       ...whileBelow(
         k,
         get(whole),
-        set(w, loadV128(place(get(row)))),
-        ...used.map((r) =>
-          set(acc[r], addF32x4(get(acc[r]), mulF32x4(get(w), loadV128(place(lineOf(r))))))
+        ...usedWeights.map((weight, v) => set(loaded[v], loadV128(here(weight)))),
+        ...usedLines.flatMap((line, r) =>
+          usedWeights.map((_, v) => {
+            // The input is read again for each row of weights, from the nearest cache.
+            const product = mulF32x4(get(loaded[v]), loadV128(here(line)));
+            return set(sumOf(r, v), addF32x4(get(sumOf(r, v)), product));
+          })
         ),
-        next(k, 4),
+        next(k, 16),
       ),
-      ...used.flatMap((r) => [
-        ...set(sum, lanes(acc[r])),
-        ...set(k, get(whole)),
-        ...whileBelow(
-          k,
-          get(columns),
-          set(weight, loadF32(place(get(row)))),
-          set(sum, addF32(get(sum), mulF32(get(weight), loadF32(place(lineOf(r)))))),
-          next(k, 1),
-        ),
-        ...storeF32(get(to), get(sum)),
+      ...usedLines.flatMap((line, r) => [
+        ...usedWeights.flatMap((weight, v) => [
+          ...set(sum, total(sumOf(r, v))),
+          ...set(k, get(whole)),
+          ...whileBelow(
+            k,
+            get(lineBytes),
+            set(sum, addF32(get(sum), mulF32(loadF32(here(weight)), loadF32(here(line))))),
+            next(k, 4),
+          ),
+          ...storeF32(get(to), get(sum), 4 * v),
+        ]),
         ...set(to, add(get(to), shiftLeft(get(rows), i32(2)))),
       ]),
-      ...next(i, count),
+      ...next(i, inputs),
     ];
   };
+
+  /** `count` rows of weights from row n, by all rows of x. */
+  const rowsOfWeights = (count: number): Code => [
+    ...weights.slice(0, count).flatMap((weight) => [
+      ...call(unpackIndex, get(words), get(scales), get(groups), get(weight)),
+      ...set(words, add(get(words), mul(get(groups), i32(GROUP_SIZE * bits / 8)))),
+      ...set(scales, add(get(scales), get(scaleStride))),
+    ]),
+    ...set(to, add(get(y), shiftLeft(get(n), i32(2)))),
+    ...set(i, i32(0)),
+    ...whileBelow(i, sub(get(m), i32(INPUT_ROWS - 1)), block(INPUT_ROWS, count)),
+    ...whileBelow(i, get(m), block(1, count)),
+    ...next(n, count),
+  ];
   return {
     name: `multiply${bits}`,
     parameters: 9,
-    locals: { i32: 8, f32: 2, v128: 5 },
+    locals: { i32: 14, f32: 1, v128: 10 },
     body: [
-      ...set(whole, and(get(columns), i32(-4))),
-      ...set(rowBytes, shiftLeft(get(columns), i32(2))),
-      ...set(groups, [...add(get(columns), i32(GROUP_SIZE - 1)), ...i32(5), 0x76]),
-      ...whileBelow(
-        n,
-        get(rows),
-        call(unpackIndex, get(words), get(scales), get(groups), get(row)),
-        set(words, add(get(words), mul(get(groups), i32(GROUP_SIZE * bits / 8)))),
-        set(scales, add(get(scales), get(scaleStride))),
-        set(to, add(get(y), shiftLeft(get(n), i32(2)))),
-        set(i, i32(0)),
-        whileBelow(i, sub(get(m), i32(3)), rowsOfInput(4)),
-        whileBelow(i, get(m), rowsOfInput(1)),
-        next(n, 1),
-      ),
+      ...set(whole, shiftLeft(and(get(columns), i32(-4)), i32(2))),
+      ...set(lineBytes, shiftLeft(get(columns), i32(2))),
+      ...set(groups, shiftRight(add(get(columns), i32(GROUP_SIZE - 1)), i32(5))),
+      ...set(rowBytes, mul(get(groups), i32(4 * GROUP_SIZE))),
+      ...set(weights[0], get(scratch)),
+      ...set(weights[1], add(get(scratch), get(rowBytes))),
+      ...whileBelow(n, sub(get(rows), i32(WEIGHT_ROWS - 1)), rowsOfWeights(WEIGHT_ROWS)),
+      ...whileBelow(n, get(rows), rowsOfWeights(1)),
     ],
   };
 }
@@ -215,8 +242,8 @@ export function quantizedLoops(memory: WebAssembly.Memory): QuantizedLoops {
   const multiply = { 8: found("multiply8"), 4: found("multiply4") };
   const loops: QuantizedLoops = {
     unpack: (bits, words, scales, groups, out) => unpack[bits](words, scales, groups, out),
-    multiply: (bits, { x, m, columns, words, scales, scaleStride, rows, row, y }) =>
-      multiply[bits](x, m, columns, words, scales, scaleStride, rows, row, y),
+    multiply: (bits, { x, m, columns, words, scales, scaleStride, rows, scratch, y }) =>
+      multiply[bits](x, m, columns, words, scales, scaleStride, rows, scratch, y),
   };
   bound.set(memory, loops);
   return loops;

@@ -1,7 +1,7 @@
 /**
  * Kernels over quantised weights for tfjs's WebAssembly backend.
  *
- * The product takes a row of the weights at a time, dequantises it into a scratch that stays in the
+ * The product takes two rows of the weights at a time, dequantises them into a scratch that stays in the
  * processor's nearest cache, and multiplies all rows of the input by it. Its gradient lets XNNPACK
  * multiply by panels of the weights. Neither has more than that of them in float32.
  *
@@ -19,7 +19,7 @@ import {
   type MatMulArgs,
   type QuantizedAttrs,
 } from "./quantized_kernel.ts";
-import { quantizedLoops } from "./quantized_simd.ts";
+import { quantizedLoops, SCRATCH_ROWS } from "./quantized_simd.ts";
 import { multiplyRanges, type WasmBackend } from "./wasm_backend.ts";
 
 /** Numbers of a panel: 1 MiB, which a core's cache holds. */
@@ -65,7 +65,7 @@ function matMul({ inputs, attrs, backend }: MatMulArgs<WasmBackend>): tf.TensorI
   const [m] = inputs.x.shape;
   const out = backend.makeOutput([m, rowCount], "float32");
   const { groups, scaleStride, words, scales } = placesOf(backend, inputs, attrs);
-  const row = backend.makeOutput([groups * GROUP_SIZE], "float32");
+  const scratch = backend.makeOutput([SCRATCH_ROWS * groups * GROUP_SIZE], "float32");
   quantizedLoops(backend.wasm.asm.memory).multiply(bits, {
     x: offsetOf(backend, inputs.x),
     m,
@@ -74,10 +74,10 @@ function matMul({ inputs, attrs, backend }: MatMulArgs<WasmBackend>): tf.TensorI
     scales: scales(firstRow),
     scaleStride,
     rows: rowCount,
-    row: offsetOf(backend, row),
+    scratch: offsetOf(backend, scratch),
     y: offsetOf(backend, out),
   });
-  backend.disposeData(row.dataId);
+  backend.disposeData(scratch.dataId);
   return out;
 }
 

@@ -82,6 +82,8 @@ export const mul: Binary = binary(0x6c);
 export const and: Binary = binary(0x71);
 /** An i32 shifted left by another. */
 export const shiftLeft: Binary = binary(0x74);
+/** An i32 shifted right by another, zeros coming in. */
+export const shiftRight: Binary = binary(0x76);
 /** Sum of two f32. */
 export const addF32: Binary = binary(0x92);
 /** Product of two f32. */
