@@ -31,11 +31,13 @@ Deno.test("eval and bench measure what pretrain has just written", async () => {
     const measured = await run(
       "./eval.ts",
       ...["--checkpoint", checkpoint, "--episodes", "3", "--greedy", "--json", ...device],
+      ...["--precision", "int8"],
     );
     assert.equal(measured.code, 0, measured.errors);
     const result = lastLine(measured.out);
     assert.equal(result.episodes, 3);
     assert.equal(result.temperature, 0);
+    assert.equal(result.precision, "int8");
     assert.equal(result.successRate, result.successes / 3);
     const [low, high] = result.successInterval95;
     assert.ok(low <= result.successRate && result.successRate <= high);
