@@ -130,7 +130,7 @@ const INPUT_ROWS = 4;
 const WEIGHT_ROWS = 2;
 
 /** Dequantised rows that {@link QuantizedLoops.multiply} needs room for. */
-export const SCRATCH_ROWS = WEIGHT_ROWS;
+export const SCRATCH_ROWS: number = WEIGHT_ROWS;
 
 /** `multiply(x, m, columns, words, scales, scaleStride, rows, scratch, y)`. */
 function multiplyFunction(bits: Bits, unpackIndex: number): WasmFunction {
