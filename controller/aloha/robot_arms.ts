@@ -85,6 +85,10 @@ const EPOCH_LEAD_MS = 500;
 const ARRIVAL_MS = 3_000;
 /** How far a joint may be from a pose that it has arrived at, in rad; the arms sag a little. */
 const ARRIVAL_RAD = 0.15;
+/** Control steps within which the motion thread has seen a plan for sure, unless it has forgotten it. */
+const UNSEEN_STEPS = 10;
+/** How often a way to a pose is planned anew after it was forgotten: a busy machine, not a broken one. */
+const MAX_FORGOTTEN = 5;
 /** Time between two looks at something that another thread does, in ms. */
 const POLL_MS = 10;
 
@@ -208,6 +212,7 @@ export class RobotArms implements AsyncDisposable {
     const { limits } = this.#options;
     const workspace = createWorkspaceCheck(limits.workspace);
     this.motion.resume();
+    let forgotten = 0;
     for (let isComplete = false; !isComplete;) {
       const plan = planPose(this.motion.status().command, pose, { limits, workspace });
       if (!plan.isClear) {
@@ -216,6 +221,7 @@ export class RobotArms implements AsyncDisposable {
             `clearance at ${plan.nearest.what}; the arms stop where it is too near`,
         );
       }
+      const { step } = this.motion.status();
       const planId = this.motion.follow(plan.targets);
       const deadlineMs = sharedNowMs() + plan.steps * CONTROL_PERIOD_MS + ARRIVAL_MS;
       for (let isDone = false; !isDone;) {
@@ -224,10 +230,13 @@ export class RobotArms implements AsyncDisposable {
         const status = this.motion.status();
         isDone = status.planId === planId && status.stepsLeft === 0 && status.isStill &&
           this.#isNear(plan.targets.subarray(-ALOHA_DIM));
+        // This thread was silent for a while, so the arms hold somewhere on the way: plan from there.
+        const isForgotten = status.planId !== planId && status.step > step + UNSEEN_STEPS;
+        if (isForgotten && ++forgotten <= MAX_FORGOTTEN) break;
+        isComplete = isDone && plan.isComplete;
         if (isDone || sharedNowMs() < deadlineMs) continue;
         throw new Error(`The arms do not arrive at the pose: ${this.#whyNot(plan.targets)}`);
       }
-      isComplete = plan.isComplete;
     }
   }
 
