@@ -9,6 +9,7 @@ import { consoleLogger } from "../common/cli/logger.ts";
 import { runMain } from "../common/cli/main.ts";
 import { nearest } from "../common/cli/nearest.ts";
 import { useDevice } from "../common/policy/backend.ts";
+import { benchCamera } from "./bench/camera.ts";
 import type { BenchContext } from "./bench/context.ts";
 import { benchInference } from "./bench/inference.ts";
 import { benchLeak } from "./bench/leak.ts";
@@ -24,6 +25,7 @@ import { openCheckpoint } from "./open_checkpoint.ts";
 const PARTS: Readonly<Record<string, (context: BenchContext) => Promise<Measurement[]>>> = {
   inference: benchInference,
   simulation: benchSimulation,
+  camera: benchCamera,
   learner: benchLearner,
   wire: benchWire,
   tokenizer: benchTokenizer,
@@ -35,7 +37,7 @@ const PARTS: Readonly<Record<string, (context: BenchContext) => Promise<Measurem
 const COMMAND = {
   name: "deno task bench",
   summary:
-    "Time the policy, the simulation, the learner's update, the wire, the tokenizer and loading, " +
+    "Time the policy, the simulation, cameras, the learner's update, the wire, the tokenizer and loading, " +
     "compare the precisions of weights, and look for leaked tensors.",
   preset: "demo",
   fields: [
