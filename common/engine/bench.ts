@@ -7,6 +7,7 @@
  * @module
  */
 
+import { copyBandwidth } from "../device/copy_bandwidth.ts";
 import type { GpuDevice } from "../device/gpu_device.ts";
 import type { DecodeEngine } from "./decode_engine.ts";
 import { capacityOf } from "./engine_model.ts";
@@ -33,8 +34,7 @@ export interface EngineBench {
 /** Steps and prefills of a short and a long measurement. */
 const STEPS = [4, 20] as const;
 const PREFILLS = [1, 3] as const;
-const COPIES = [2, 10] as const;
-/** Larger than the caches of GPUs. */
+/** Size of the copied buffer, larger than the caches of GPUs. */
 const COPY_BYTES = 1 << 27;
 
 function median(values: readonly number[]): number {
@@ -57,24 +57,6 @@ async function perUnit(
     times.push((performance.now() - between - (between - start)) / (many - few));
   }
   return Math.max(median(times), 1e-6);
-}
-
-async function copySpeed({ device }: GpuDevice, repeats: number): Promise<number> {
-  const size = Math.min(COPY_BYTES, device.limits.maxBufferSize);
-  const usage = GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
-  const [from, to] = [0, 1].map(() => device.createBuffer({ label: "copy", size, usage }));
-  try {
-    const ms = await perUnit(COPIES, repeats, async (count) => {
-      const encoder = device.createCommandEncoder();
-      for (let i = 0; i < count; i++) encoder.copyBufferToBuffer(from, 0, to, 0, size);
-      device.queue.submit([encoder.finish()]);
-      await device.queue.onSubmittedWorkDone();
-    });
-    return 2 * size / ms / 1e6;
-  } finally {
-    from.destroy();
-    to.destroy();
-  }
 }
 
 /**
@@ -111,7 +93,7 @@ export async function benchEngine(
     dispatchesPerToken: engine.dispatchesPerToken,
     bytesPerToken,
     gigabytesPerSecond: bytesPerToken / tokenMs / 1e6,
-    copyGigabytesPerSecond: await copySpeed(gpu, repeats),
+    copyGigabytesPerSecond: (await copyBandwidth(gpu, COPY_BYTES)).copyGBps,
     gpuBytes: engine.gpuBytes,
   };
 }
