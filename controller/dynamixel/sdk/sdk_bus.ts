@@ -15,6 +15,7 @@ import {
   type ServoReading,
   type ServoReply,
 } from "../bus.ts";
+import { stuff } from "../protocol/packet.ts";
 import { checkId, checkIds, checkItem, checkRows } from "../builtin/arguments.ts";
 import { exchangeError } from "../builtin/exchange_fault.ts";
 import { type Attempts, collectReadings, REFUSED } from "../builtin/group_reading.ts";
@@ -170,9 +171,11 @@ export class SdkBus implements DynamixelBus {
    * @param data Bytes.
    * @returns The servo's error byte.
    * @throws {BusError} No valid answer came.
+   * @throws {BusError} `refused`: the bytes hold FF FF FD, which the library cannot send.
    */
   write(id: number, address: number, data: Uint8Array): ServoReply {
     checkItem(address, data.length);
+    this.#refuseStuffing([...littleEndian(address), ...data]);
     const { setDataWrite, writeTxRx } = this.#symbols;
     return this.#ask(`write ${data.length} bytes at ${address} of`, id, () => {
       for (const piece of piecesOf(data.length)) {
@@ -190,9 +193,12 @@ export class SdkBus implements DynamixelBus {
    * @param length Bytes a servo.
    * @param rows Bytes by ID; none does nothing.
    * @throws {BusError} The port is gone.
+   * @throws {BusError} `refused`: the bytes hold FF FF FD, which the library cannot send.
    */
   syncWrite(address: number, length: number, rows: ReadonlyMap<number, Uint8Array>): void {
     checkRows(address, length, rows);
+    const data = [...rows].flatMap(([id, bytes]) => [id, ...bytes]);
+    this.#refuseStuffing([...littleEndian(address), ...littleEndian(length), ...data]);
     if (rows.size > 0) this.#checkSent(this.#groups.write(address, length, rows), "sync write");
   }
 
@@ -252,6 +258,20 @@ export class SdkBus implements DynamixelBus {
     this.#resources[Symbol.dispose]();
   }
 
+  /**
+   * The library reserves no room for stuffed bytes in what it sends (`protocol2_packet_handler.c`): a
+   * packet that needs them would be written past its end, and the process would end some time later.
+   */
+  #refuseStuffing(parameters: readonly number[]): void {
+    const body = Uint8Array.from(parameters);
+    if (stuff(body).length === body.length) return;
+    throw new BusError(
+      `Cannot write to ${this.port} through ROBOTIS' library: the bytes hold FF FF FD, for which it ` +
+        "reserves no room; use --dxl-driver builtin",
+      "refused",
+    );
+  }
+
   /** Let the library ask one servo until it answers or the attempts run out. */
   #ask(
     action: string,
@@ -301,4 +321,9 @@ export class SdkBus implements DynamixelBus {
     if (result === COMM.portBusy) return "busy";
     return result === COMM.rxCorrupt ? "corrupt" : "timeout";
   }
+}
+
+/** Two bytes of a number. */
+function littleEndian(value: number): readonly [number, number] {
+  return [value & 0xff, value >> 8];
 }
