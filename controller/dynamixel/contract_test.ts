@@ -32,8 +32,7 @@ const faultsOf = (bus: DynamixelBus) =>
 
 /** How often this process has a device open; the other tests of the process have other devices. */
 function timesOpen(port: string): number {
-  const path = Deno.realPathSync(port);
-  const script = `ls -l /proc/${Deno.pid}/fd | grep -c -- "-> ${path}$"`;
+  const script = `ls -l /proc/${Deno.pid}/fd | grep -c -- "-> $(readlink -f ${port})$"`;
   const { stdout } = new Deno.Command("sh", { args: ["-c", script] }).outputSync();
   return Number(new TextDecoder().decode(stdout));
 }
