@@ -179,8 +179,10 @@ async function runAtTerminal(ending: string, keys: string): Promise<string[]> {
     await Deno.writeTextFile(program, PROGRAM);
     const run =
       `'${Deno.execPath()}' run --no-config --no-lock --allow-read '${program}' ${ending}`;
+    // Ctrl-C goes to the shell too: some shells (dash) would end with it unless they trap it.
+    const command = `trap : INT; stty -g; ${run}; stty -g`;
     const child = new Deno.Command("script", {
-      args: ["--quiet", "--echo", "never", "--command", `stty -g; ${run}; stty -g`, "/dev/null"],
+      args: ["--quiet", "--echo", "never", "--command", command, "/dev/null"],
       env: { NO_COLOR: "1" },
       stdin: "piped",
       stdout: "piped",
