@@ -5,8 +5,9 @@
  * @module
  */
 
-import * as tf from "@tensorflow/tfjs";
+import type { TensorInfo } from "../policy/tensors.ts";
 import { type PackedMatrix, unpackRows } from "../quant/packed_matrix.ts";
+import { type CpuBackend, valuesOf } from "./cpu_backend.ts";
 import {
   GATHER,
   type GatherArgs,
@@ -15,39 +16,29 @@ import {
   type MatMulArgs,
   type QuantizedAttrs,
 } from "./quantized_kernel.ts";
+import type { KernelTable } from "./register_kernels.ts";
 
-/** The parts of the cpu backend that these kernels touch. */
-interface CpuBackend {
-  readonly data: { get(dataId: object): { readonly values: Float32Array | Int32Array } };
-  makeTensorInfo(shape: readonly number[], dtype: string, values: Float32Array): tf.TensorInfo;
-}
-
-/**
- * Register the kernels.
- * @param backendName Name of a cpu backend.
- */
-export function registerCpuKernels(backendName: string): void {
-  const add = (kernelName: string, kernelFunc: unknown) =>
-    tf.registerKernel({ kernelName, backendName, kernelFunc: kernelFunc as tf.KernelFunc });
-  add(MATMUL, matMul);
-  add(MATMUL_TRANSPOSED, matMulTransposed);
-  add(GATHER, gather);
-}
+/** The kernels by their names. */
+export const QUANTIZED_CPU: KernelTable = {
+  [MATMUL]: matMul,
+  [MATMUL_TRANSPOSED]: matMulTransposed,
+  [GATHER]: gather,
+};
 
 function weightsOf(
   backend: CpuBackend,
-  inputs: { readonly words: tf.TensorInfo; readonly scales: tf.TensorInfo },
+  inputs: { readonly words: TensorInfo; readonly scales: TensorInfo },
   { bits, columns }: QuantizedAttrs,
 ): PackedMatrix {
-  const values = (x: tf.TensorInfo) => backend.data.get(x.dataId).values as Int32Array;
+  const values = (x: TensorInfo) => valuesOf(backend, x) as Int32Array;
   const { words, scales } = inputs;
   return { bits, columns, rows: words.shape[0], words: values(words), scales: values(scales) };
 }
 
-function matMul({ inputs, attrs, backend }: MatMulArgs<CpuBackend>): tf.TensorInfo {
+function matMul({ inputs, attrs, backend }: MatMulArgs<CpuBackend>): TensorInfo {
   const { columns, firstRow, rowCount } = attrs;
   const weights = weightsOf(backend, inputs, attrs);
-  const x = backend.data.get(inputs.x.dataId).values;
+  const x = valuesOf(backend, inputs.x);
   const [m] = inputs.x.shape;
   const out = new Float32Array(m * rowCount);
   const row = new Float32Array(columns);
@@ -62,10 +53,10 @@ function matMul({ inputs, attrs, backend }: MatMulArgs<CpuBackend>): tf.TensorIn
   return backend.makeTensorInfo([m, rowCount], "float32", out);
 }
 
-function matMulTransposed({ inputs, attrs, backend }: MatMulArgs<CpuBackend>): tf.TensorInfo {
+function matMulTransposed({ inputs, attrs, backend }: MatMulArgs<CpuBackend>): TensorInfo {
   const { columns, firstRow, rowCount } = attrs;
   const weights = weightsOf(backend, inputs, attrs);
-  const x = backend.data.get(inputs.x.dataId).values;
+  const x = valuesOf(backend, inputs.x);
   const [m] = inputs.x.shape;
   const sums = new Float64Array(m * columns);
   const row = new Float32Array(columns);
@@ -79,10 +70,10 @@ function matMulTransposed({ inputs, attrs, backend }: MatMulArgs<CpuBackend>): t
   return backend.makeTensorInfo([m, columns], "float32", Float32Array.from(sums));
 }
 
-function gather({ inputs, attrs, backend }: GatherArgs<CpuBackend>): tf.TensorInfo {
+function gather({ inputs, attrs, backend }: GatherArgs<CpuBackend>): TensorInfo {
   const { columns } = attrs;
   const weights = weightsOf(backend, inputs, attrs);
-  const ids = backend.data.get(inputs.ids.dataId).values;
+  const ids = valuesOf(backend, inputs.ids);
   const out = new Float32Array(ids.length * columns);
   ids.forEach((id, i) => unpackRows(weights, id, 1, out.subarray(i * columns, (i + 1) * columns)));
   return backend.makeTensorInfo([ids.length, columns], "float32", out);

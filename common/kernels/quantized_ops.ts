@@ -10,14 +10,13 @@
  * @module
  */
 
-import * as tf from "@tensorflow/tfjs";
-import type { NamedTensorMap, Tensor, Tensor1D, Tensor2D } from "../policy/tensors.ts";
-import type { Bits } from "../quant/quantized_tensor.ts";
-import { registerCpuKernels } from "./quantized_cpu.ts";
+import type { Tensor1D, Tensor2D } from "../policy/tensors.ts";
+import { QUANTIZED_CPU } from "./quantized_cpu.ts";
 import type { QuantizedMatrix } from "./quantized_matrix.ts";
 import { GATHER, MATMUL, MATMUL_TRANSPOSED, type QuantizedAttrs } from "./quantized_kernel.ts";
-import { registerWasmQuantizedKernels } from "./quantized_wasm.ts";
-import { registerWebgpuKernels } from "./quantized_webgpu.ts";
+import { QUANTIZED_WASM } from "./quantized_wasm.ts";
+import { QUANTIZED_WEBGPU } from "./quantized_webgpu.ts";
+import { kernelRegistrar, runKernel } from "./register_kernels.ts";
 
 /** Some rows of a matrix. */
 export interface RowRange {
@@ -37,7 +36,7 @@ export interface RowRange {
  * @throws {RangeError} When the inner axes differ, or W has no such rows.
  */
 export function quantizedMatMul(x: Tensor2D, w: QuantizedMatrix, range?: RowRange): Tensor2D {
-  registerForBackend();
+  ensureKernels();
   if (x.shape[1] !== w.columns) {
     throw new RangeError(
       `Cannot multiply [${x.shape}] by weights of ${w.rows} rows of ${w.columns}: the last axis ` +
@@ -45,11 +44,7 @@ export function quantizedMatMul(x: Tensor2D, w: QuantizedMatrix, range?: RowRang
     );
   }
   const attrs = attrsOf(w, range);
-  return tf.engine().runKernel(
-    MATMUL,
-    { x, words: w.words, scales: w.scales } satisfies NamedTensorMap,
-    attrs as unknown as tf.NamedAttrMap,
-  ) as Tensor2D;
+  return runKernel(MATMUL, { x, words: w.words, scales: w.scales }, attrs) as Tensor2D;
 }
 
 /**
@@ -60,12 +55,9 @@ export function quantizedMatMul(x: Tensor2D, w: QuantizedMatrix, range?: RowRang
  * @returns `[M, K]`. It has no gradient.
  */
 export function quantizedRows(w: QuantizedMatrix, ids: Tensor1D): Tensor2D {
-  registerForBackend();
-  return tf.engine().runKernel(
-    GATHER,
-    { ids, words: w.words, scales: w.scales } satisfies NamedTensorMap,
-    attrsOf(w) as unknown as tf.NamedAttrMap,
-  ) as Tensor2D;
+  ensureKernels();
+  const { words, scales } = w;
+  return runKernel(GATHER, { ids, words, scales }, attrsOf(w)) as Tensor2D;
 }
 
 function attrsOf(w: QuantizedMatrix, range?: RowRange): QuantizedAttrs {
@@ -75,36 +67,19 @@ function attrsOf(w: QuantizedMatrix, range?: RowRange): QuantizedAttrs {
       `Cannot take ${rowCount} rows of quantised weights from row ${firstRow}: they have ${w.rows}`,
     );
   }
-  return { bits: w.bits as Bits, columns: w.columns, firstRow, rowCount };
+  return { bits: w.bits, columns: w.columns, firstRow, rowCount };
 }
 
-const registered = new Set<string>();
-
-/** Kernels belong to a backend by its name, and a backend may have any: they come when first used. */
-function registerForBackend(): void {
-  const name = tf.getBackend();
-  if (registered.has(name)) return;
-  const backend = tf.backend() as unknown as Record<string, unknown>;
-  if ("runWebGPUProgram" in backend) registerWebgpuKernels(name);
-  else if ("wasm" in backend) registerWasmQuantizedKernels(name);
-  else registerCpuKernels(name);
-  if (registered.size === 0) registerGradient();
-  registered.add(name);
-}
-
-function registerGradient(): void {
-  tf.registerGradient({
-    kernelName: MATMUL,
-    inputsToSave: ["words", "scales"],
-    gradFunc: (dy: Tensor | Tensor[], saved: Tensor[], attrs: tf.NamedAttrMap) => {
-      const [words, scales] = saved;
-      const x = () =>
-        tf.engine().runKernel(
-          MATMUL_TRANSPOSED,
-          { x: dy as Tensor, words, scales } satisfies NamedTensorMap,
-          attrs,
-        ) as Tensor;
-      return { x };
+const ensureKernels = kernelRegistrar({
+  cpu: QUANTIZED_CPU,
+  wasm: QUANTIZED_WASM,
+  webgpu: QUANTIZED_WEBGPU,
+  gradients: {
+    [MATMUL]: {
+      inputs: ["words", "scales"],
+      of: (dy, [words, scales], attrs) => ({
+        x: () => runKernel(MATMUL_TRANSPOSED, { x: dy, words, scales }, attrs),
+      }),
     },
-  });
-}
+  },
+});

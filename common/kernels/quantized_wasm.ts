@@ -8,7 +8,7 @@
  * @module
  */
 
-import * as tf from "@tensorflow/tfjs";
+import type { TensorInfo } from "../policy/tensors.ts";
 import { GROUP_SIZE } from "../quant/group_scale.ts";
 import { rowWords } from "../quant/packed_matrix.ts";
 import {
@@ -20,33 +20,23 @@ import {
   type QuantizedAttrs,
 } from "./quantized_kernel.ts";
 import { quantizedLoops, SCRATCH_ROWS } from "./quantized_simd.ts";
-import { multiplyRanges, type WasmBackend } from "./wasm_backend.ts";
+import type { KernelTable } from "./register_kernels.ts";
+import { floatsOf, multiplyRanges, offsetOf, type WasmBackend } from "./wasm_backend.ts";
 
 /** Numbers of a panel: 1 MiB, which a core's cache holds. */
 const PANEL_NUMBERS = 1 << 18;
 
-/**
- * Register the kernels.
- * @param backendName Name of a WebAssembly backend.
- */
-export function registerWasmQuantizedKernels(backendName: string): void {
-  const add = (kernelName: string, kernelFunc: unknown) =>
-    tf.registerKernel({ kernelName, backendName, kernelFunc: kernelFunc as tf.KernelFunc });
-  add(MATMUL, matMul);
-  add(MATMUL_TRANSPOSED, matMulTransposed);
-  add(GATHER, gather);
-}
-
-const offsetOf = (backend: WasmBackend, x: tf.TensorInfo) =>
-  backend.dataIdMap.get(x.dataId).memoryOffset;
-
-const floatsOf = (backend: WasmBackend, x: tf.TensorInfo) =>
-  backend.typedArrayFromHeap(x) as Float32Array;
+/** The kernels by their names. */
+export const QUANTIZED_WASM: KernelTable = {
+  [MATMUL]: matMul,
+  [MATMUL_TRANSPOSED]: matMulTransposed,
+  [GATHER]: gather,
+};
 
 /** Where rows of the weights lie: byte offsets and strides. */
 function placesOf(
   backend: WasmBackend,
-  inputs: { readonly words: tf.TensorInfo; readonly scales: tf.TensorInfo },
+  inputs: { readonly words: TensorInfo; readonly scales: TensorInfo },
   { bits, columns }: QuantizedAttrs,
 ) {
   const width = rowWords(bits, columns);
@@ -60,7 +50,7 @@ function placesOf(
   };
 }
 
-function matMul({ inputs, attrs, backend }: MatMulArgs<WasmBackend>): tf.TensorInfo {
+function matMul({ inputs, attrs, backend }: MatMulArgs<WasmBackend>): TensorInfo {
   const { bits, columns, firstRow, rowCount } = attrs;
   const [m] = inputs.x.shape;
   const out = backend.makeOutput([m, rowCount], "float32");
@@ -81,7 +71,7 @@ function matMul({ inputs, attrs, backend }: MatMulArgs<WasmBackend>): tf.TensorI
   return out;
 }
 
-function matMulTransposed(args: MatMulArgs<WasmBackend>): tf.TensorInfo {
+function matMulTransposed(args: MatMulArgs<WasmBackend>): TensorInfo {
   const { inputs, attrs, backend } = args;
   const { bits, columns, firstRow, rowCount } = attrs;
   const [m] = inputs.x.shape;
@@ -123,7 +113,7 @@ function matMulTransposed(args: MatMulArgs<WasmBackend>): tf.TensorInfo {
   return out;
 }
 
-function gather({ inputs, attrs, backend }: GatherArgs<WasmBackend>): tf.TensorInfo {
+function gather({ inputs, attrs, backend }: GatherArgs<WasmBackend>): TensorInfo {
   const { bits, columns } = attrs;
   const [count] = inputs.ids.shape;
   const out = backend.makeOutput([count, columns], "float32");

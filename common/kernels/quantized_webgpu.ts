@@ -8,7 +8,7 @@
  * @module
  */
 
-import * as tf from "@tensorflow/tfjs";
+import type { TensorInfo } from "../policy/tensors.ts";
 import {
   GATHER,
   type GatherArgs,
@@ -17,50 +17,27 @@ import {
   type MatMulArgs,
   type QuantizedAttrs,
 } from "./quantized_kernel.ts";
-
-/** A kernel as tfjs's WebGPU backend takes it. */
-interface Program {
-  readonly outputShape: number[];
-  readonly dispatchLayout: { readonly x: number[] };
-  dispatch: [number, number, number];
-  readonly workgroupSize: [number, number, number];
-  readonly variableNames: string[];
-  readonly variableComponents: number[];
-  readonly uniforms: string;
-  shaderKey: string;
-  getUserCode(): string;
-}
-
-/** The parts of the WebGPU backend that these kernels touch. */
-interface WebgpuBackend {
-  runWebGPUProgram(
-    program: Program,
-    inputs: readonly tf.TensorInfo[],
-    dtype: string,
-    uniforms: readonly { readonly type: string; readonly data: readonly number[] }[],
-  ): tf.TensorInfo;
-}
+import type { KernelTable } from "./register_kernels.ts";
+import { GROUP_ID, makeProgram, type Uniform, type WebgpuBackend } from "./webgpu_backend.ts";
 
 /** Up to so many rows of input have a workgroup for each row of the weights. */
 const MAX_VECTOR_ROWS = 8;
 const VECTOR_THREADS = 64;
 const GATHER_THREADS = 64;
+/** The packed weights: integers as vectors of four words. */
+const WEIGHTS = { words: 4, scales: 1 };
+const UNIFORMS = "columns : i32, firstRow : i32, rowCount : i32,";
 /** Side of a tile, and numbers of a group. */
 const TILE = 32;
 
-/**
- * Register the kernels.
- * @param backendName Name of a WebGPU backend.
- */
-export function registerWebgpuKernels(backendName: string): void {
-  const add = (kernelName: string, kernelFunc: unknown) =>
-    tf.registerKernel({ kernelName, backendName, kernelFunc: kernelFunc as tf.KernelFunc });
-  add(MATMUL, matMul);
-  add(MATMUL_TRANSPOSED, matMulTransposed);
-  add(GATHER, gather);
-}
+/** The kernels by their names. */
+export const QUANTIZED_WEBGPU: KernelTable = {
+  [MATMUL]: matMul,
+  [MATMUL_TRANSPOSED]: matMulTransposed,
+  [GATHER]: gather,
+};
 
-function matMul({ inputs, attrs, backend }: MatMulArgs<WebgpuBackend>): tf.TensorInfo {
+function matMul({ inputs, attrs, backend }: MatMulArgs<WebgpuBackend>): TensorInfo {
   const { x, words, scales } = inputs;
   const [m] = x.shape;
   const shape = [m, attrs.rowCount];
@@ -70,13 +47,14 @@ function matMul({ inputs, attrs, backend }: MatMulArgs<WebgpuBackend>): tf.Tenso
     outputShape: shape,
     groups: isVector ? m * attrs.rowCount : tiles(m) * tiles(attrs.rowCount),
     workgroupSize: isVector ? [VECTOR_THREADS, 1, 1] : [TILE / 4, TILE / 4, 1],
-    input: "x",
+    inputs: { x: 1, ...WEIGHTS },
+    uniforms: UNIFORMS,
     code: isVector ? vectorCode(attrs.bits) : tileCode(attrs.bits, false),
   });
   return backend.runWebGPUProgram(program, [x, words, scales], "float32", uniformsOf(attrs));
 }
 
-function matMulTransposed({ inputs, attrs, backend }: MatMulArgs<WebgpuBackend>): tf.TensorInfo {
+function matMulTransposed({ inputs, attrs, backend }: MatMulArgs<WebgpuBackend>): TensorInfo {
   const { x, words, scales } = inputs;
   const [m] = x.shape;
   const program = makeProgram({
@@ -84,13 +62,14 @@ function matMulTransposed({ inputs, attrs, backend }: MatMulArgs<WebgpuBackend>)
     outputShape: [m, attrs.columns],
     groups: tiles(m) * tiles(attrs.columns),
     workgroupSize: [TILE / 4, TILE / 4, 1],
-    input: "x",
+    inputs: { x: 1, ...WEIGHTS },
+    uniforms: UNIFORMS,
     code: tileCode(attrs.bits, true),
   });
   return backend.runWebGPUProgram(program, [x, words, scales], "float32", uniformsOf(attrs));
 }
 
-function gather({ inputs, attrs, backend }: GatherArgs<WebgpuBackend>): tf.TensorInfo {
+function gather({ inputs, attrs, backend }: GatherArgs<WebgpuBackend>): TensorInfo {
   const { ids, words, scales } = inputs;
   const [count] = ids.shape;
   const program = makeProgram({
@@ -98,7 +77,8 @@ function gather({ inputs, attrs, backend }: GatherArgs<WebgpuBackend>): tf.Tenso
     outputShape: [count, attrs.columns],
     groups: Math.ceil(count * attrs.columns / GATHER_THREADS),
     workgroupSize: [GATHER_THREADS, 1, 1],
-    input: "ids",
+    inputs: { ids: 1, ...WEIGHTS },
+    uniforms: UNIFORMS,
     code: gatherCode(attrs.bits),
   });
   return backend.runWebGPUProgram(program, [ids, words, scales], "float32", uniformsOf(attrs));
@@ -106,41 +86,9 @@ function gather({ inputs, attrs, backend }: GatherArgs<WebgpuBackend>): tf.Tenso
 
 const tiles = (n: number) => Math.ceil(n / TILE);
 
-function uniformsOf({ columns, firstRow, rowCount }: QuantizedAttrs) {
+function uniformsOf({ columns, firstRow, rowCount }: QuantizedAttrs): Uniform[] {
   return [columns, firstRow, rowCount].map((n) => ({ type: "int32", data: [n] }));
 }
-
-interface ProgramParts {
-  /** Tells its code from all others'. */
-  readonly name: string;
-  readonly outputShape: number[];
-  /** Workgroups; tfjs spreads what is too many for one axis over several. */
-  readonly groups: number;
-  readonly workgroupSize: [number, number, number];
-  readonly input: string;
-  readonly code: string;
-}
-
-function makeProgram(parts: ProgramParts): Program {
-  const { name, outputShape, groups, workgroupSize, input, code } = parts;
-  return {
-    outputShape,
-    dispatchLayout: { x: [0, 1] },
-    dispatch: [groups, 1, 1],
-    workgroupSize,
-    variableNames: [input, "words", "scales"],
-    variableComponents: [1, 4, 1],
-    uniforms: "columns : i32, firstRow : i32, rowCount : i32,",
-    shaderKey: name,
-    getUserCode: () => code,
-  };
-}
-
-/** Number of this workgroup, however many axes they are spread over. */
-const GROUP_ID = `
-  fn groupId() -> i32 {
-    return i32((workgroupId.z * numWorkgroups.y + workgroupId.y) * numWorkgroups.x + workgroupId.x);
-  }`;
 
 /** Scale of a group, and number of groups in a row. */
 const SCALES = `

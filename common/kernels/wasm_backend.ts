@@ -5,6 +5,7 @@
  */
 
 import type { TensorInfo } from "../policy/tensors.ts";
+import { assemble, type WasmFunction } from "./wasm_assembler.ts";
 
 /** What the WebAssembly backend offers to kernels. */
 export interface WasmBackend {
@@ -42,6 +43,16 @@ export interface WasmBackend {
   typedArrayFromHeap(tensor: TensorInfo): Float32Array | Int32Array;
   /** Free a tensor. */
   disposeData(dataId: object): void;
+}
+
+/** Byte offset of a tensor's first number; it stays where it is when the memory grows. */
+export function offsetOf(backend: WasmBackend, x: TensorInfo): number {
+  return backend.dataIdMap.get(x.dataId).memoryOffset;
+}
+
+/** A view of a float32 tensor's values, valid until the memory grows. */
+export function floatsOf(backend: WasmBackend, x: TensorInfo): Float32Array {
+  return backend.typedArrayFromHeap(x) as Float32Array;
 }
 
 /** A row-major float32 matrix in the backend's memory. */
@@ -107,4 +118,26 @@ export function multiplyRanges(
   tfjs.disposeData(idA);
   tfjs.disposeData(idB);
   tfjs.disposeData(idOut);
+}
+
+/** Functions in WebAssembly that work on a memory, by their names. */
+export type MemoryFunctions = Readonly<Record<string, (...args: number[]) => void>>;
+
+/**
+ * A way to functions of our own on a backend's memory; they are compiled once for each memory.
+ * @param functions What to compile, when it is first needed. All are exported.
+ */
+export function onMemory(
+  functions: () => readonly WasmFunction[],
+): (backend: WasmBackend) => MemoryFunctions {
+  const bound = new WeakMap<WebAssembly.Memory, MemoryFunctions>();
+  return ({ wasm: { asm: { memory } } }) => {
+    let found = bound.get(memory);
+    if (!found) {
+      const module = new WebAssembly.Module(assemble(functions()));
+      found = new WebAssembly.Instance(module, { env: { memory } }).exports as MemoryFunctions;
+      bound.set(memory, found);
+    }
+    return found;
+  };
 }
