@@ -68,6 +68,15 @@ export const PRECISIONS = ["float32", "int8", "int4"] as const;
 /** One of {@link PRECISIONS}. */
 export type Precision = (typeof PRECISIONS)[number];
 
+/**
+ * What decodes a policy's chunks: the engine on the GPU, or tfjs. `auto` is the engine where tensors
+ * are computed on a GPU and it can serve the policy.
+ */
+export const DECODERS = ["auto", "engine", "tfjs"] as const;
+
+/** One of {@link DECODERS}. */
+export type Decoder = (typeof DECODERS)[number];
+
 /** What happens when a checkpoint cannot be loaded; `auto` is random in simulation only. */
 export const ON_LOAD_FAILURE = ["auto", "random", "abort"] as const;
 
@@ -130,6 +139,8 @@ export interface PolicyConfig {
   readonly temperature: number;
   /** Where tensors are computed. */
   readonly device: Device;
+  /** What decodes the chunks of a policy that acts. */
+  readonly decoder: Decoder;
   /** How the policy's matrices are kept. */
   readonly precision: Precision;
 }

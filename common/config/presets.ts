@@ -38,6 +38,7 @@ const BASE = {
   isCriticDetached: true,
   temperature: 1,
   device: "auto",
+  decoder: "auto",
   precision: "float32",
 
   numEnvs: 4,

@@ -60,6 +60,14 @@ const RULES: readonly Rule[] = [
       `${spell("task")} to reach`,
   },
   {
+    holds: (c) => c.decoder !== "engine" || c.device === "webgpu" || c.device === "auto",
+    sentence: (c, spell) =>
+      `${spell("decoder")} is engine, which runs on a GPU, but ${
+        spell("device")
+      } is ${c.device}: ` +
+      `set it to webgpu, or ${spell("decoder")} to tfjs`,
+  },
+  {
     holds: (c) => !(c.resume && c.checkpoint !== ""),
     sentence: (c, spell) =>
       `${spell("resume")} continues the newest checkpoint of ${c.expName}, but ` +

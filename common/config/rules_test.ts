@@ -55,6 +55,10 @@ Deno.test("parseConfig() checks what must hold between fields", async (t) => {
     [{ totalSteps: 319 }, /totalSteps is 319, but one update of 32 chunks of 10 steps takes 320/],
     [{ outboxCapacity: 3 }, /outboxCapacity is 3, but 4 environments .* at least 4/],
     [{ task: "transfer_cube" }, /actionDim is 7, but transfer_cube needs both arms: set it to 14/],
+    [
+      { decoder: "engine" },
+      /runs on a GPU, but device is wasm: set it to webgpu, or decoder to tfjs/,
+    ],
     [{ resume: true, checkpoint: "x" }, /checkpoint names x: give only one of the two/],
     [{ host: "0.0.0.0" }, /host is 0.0.0.0, .* name a file that holds one with tokenFile/],
   ];

@@ -11,6 +11,7 @@ import {
   type Config,
   type ConfigField,
   DECODE_POSITIONS,
+  DECODERS,
   DEVICES,
   DIALECT_CHOICES,
   ON_LOAD_FAILURE,
@@ -144,6 +145,12 @@ const policy = {
     "Sampling temperature of action tokens; 1 samples the policy as it is.",
   ),
   device: field(z.enum(DEVICES), "", "Where tensors are computed; auto picks what is there."),
+  decoder: field(
+    z.enum(DECODERS),
+    "",
+    "What decodes chunks of a policy that acts: the decode engine, which takes --device webgpu, or " +
+      "tfjs; auto is the engine where tensors are computed on a GPU and it can serve the policy.",
+  ),
   precision: field(
     z.enum(PRECISIONS),
     "",
