@@ -1,29 +1,15 @@
 import * as tf from "@tensorflow/tfjs";
 import assert from "node:assert/strict";
-import { normal, seededRandom } from "../random.ts";
 import { useDevice } from "../policy/backend.ts";
 import { countTensors, take } from "../policy/testing.ts";
 import { type PackedMatrix, packMatrices, unpackRows } from "../quant/packed_matrix.ts";
 import { type Bits, quantizeTensor } from "../quant/quantized_tensor.ts";
 import { QuantizedMatrix } from "./quantized_matrix.ts";
 import { quantizedMatMul, quantizedRows, type RowRange } from "./quantized_ops.ts";
+import { drawn, kernelDevices, relativeError } from "./testing.ts";
 
-/** Why WebGPU cannot be tested here; undefined if it can. */
-async function whyNoWebgpu(): Promise<string | undefined> {
-  if (!navigator.gpu) return "this Deno has no navigator.gpu";
-  if (await navigator.gpu.requestAdapter()) return undefined;
-  return "there is no WebGPU adapter; Debian's mesa-vulkan-drivers gives a software one";
-}
-
-const reason = await whyNoWebgpu();
-if (reason) console.log(`Tests of quantized kernels on webgpu are skipped: ${reason}.`);
-const DEVICES = reason ? ["cpu", "wasm"] as const : ["cpu", "wasm", "webgpu"] as const;
+const DEVICES = await kernelDevices("quantized kernels");
 const BITS = [8, 4] as const;
-
-function drawn(seed: number, count: number): Float32Array {
-  const random = seededRandom(seed);
-  return Float32Array.from({ length: count }, () => normal(random));
-}
 
 /** Random weights `[rows, columns]`, packed, and what they are worth in float32. */
 function packed(bits: Bits, rows: number, columns: number, seed = 7) {
@@ -59,17 +45,6 @@ const SHAPES: readonly Shape[] = [
   { m: 1, rows: 90, columns: 64, firstRow: 13, rowCount: 40 },
   { m: 11, rows: 90, columns: 40, firstRow: 50, rowCount: 33 },
 ];
-
-/** Greatest difference from float64, relative to the greatest value. */
-function relativeError(found: Float32Array, expected: Float64Array): number {
-  assert.equal(found.length, expected.length);
-  let most = 0, scale = 0;
-  expected.forEach((value, i) => {
-    most = Math.max(most, Math.abs(found[i] - value));
-    scale = Math.max(scale, Math.abs(value));
-  });
-  return most / scale;
-}
 
 /** x · Wᵀ in float64, and dy · W. */
 function references(s: Shape, x: Float32Array, dy: Float32Array, w: Float32Array) {
