@@ -36,6 +36,26 @@ export function referenceRmsNorm(x: ArrayLike<number>, scale: ArrayLike<number>)
 }
 
 /**
+ * LayerNorm: (x − mean) / √(variance + 1e-6) · scale + bias.
+ *
+ * @param x `[D]`.
+ * @param scale `[D]`.
+ * @param bias `[D]`.
+ * @returns `[D]`.
+ */
+export function referenceLayerNorm(
+  x: ArrayLike<number>,
+  scale: ArrayLike<number>,
+  bias: ArrayLike<number>,
+): Float64Array {
+  const values = Float64Array.from(x);
+  const mean = values.reduce((sum, v) => sum + v, 0) / values.length;
+  const variance = values.reduce((sum, v) => sum + (v - mean) ** 2, 0) / values.length;
+  const factor = 1 / Math.sqrt(variance + NORM_EPSILON);
+  return values.map((v, i) => (v - mean) * factor * scale[i] + bias[i]);
+}
+
+/**
  * gelu, tanh approximation.
  * @param x A number.
  */

@@ -153,8 +153,10 @@ export function withDecodePositions(
 }
 
 /** Image tokens that one camera contributes: (imageSize / patch)². */
-export function tokensPerImage(siglip: SiglipSize): number {
-  return (siglip.imageSize / siglip.patch) ** 2;
+export function tokensPerImage(
+  { imageSize, patch }: Pick<SiglipSize, "imageSize" | "patch">,
+): number {
+  return (imageSize / patch) ** 2;
 }
 
 /** RMSNorm's epsilon in Gemma, LayerNorm's in SigLIP. */
