@@ -88,12 +88,39 @@ export const shiftRight: Binary = binary(0x76);
 export const addF32: Binary = binary(0x92);
 /** Product of two f32. */
 export const mulF32: Binary = binary(0x94);
+/** Quotient of two f32. */
+export const divF32: Binary = binary(0x95);
+/** The greater of two f32. */
+export const maxF32: Binary = binary(0x97);
 /** The f32 with the bits of an i32. */
 export const bitsToF32: Unary = unary(0xbe);
 /** Sum of two vectors of four f32. */
 export const addF32x4: Binary = binary(...simd(0xe4));
 /** Product of two vectors of four f32. */
 export const mulF32x4: Binary = binary(...simd(0xe6));
+/** Difference of two vectors of four f32. */
+export const subF32x4: Binary = binary(...simd(0xe5));
+/** The greater of two f32, four times. */
+export const maxF32x4: Binary = binary(...simd(0xe9));
+/** All bits set where one f32 is less than another, four times. */
+export const lessF32x4: Binary = binary(...simd(0x43));
+/** The bits of one vector that are not set in another. */
+export const andNotV128: Binary = binary(...simd(0x4f));
+/** The nearest whole numbers to four f32, as f32; halves go to the even one. */
+export const nearestF32x4: Unary = unary(...simd(0x6a));
+/** Four f32 as i32, towards zero; what is too great for one becomes the greatest. */
+export const toI32x4: Unary = unary(...simd(0xf8));
+/** Sum of two vectors of four i32. */
+export const addI32x4: Binary = binary(...simd(0xae));
+/** Four i32 shifted left by an i32. */
+export const shiftLeftI32x4: Binary = binary(...simd(0xab));
+/** Four of the eight 32-bit numbers of two vectors, by their places 0…7. */
+export const pick = (a: Code, b: Code, places: readonly number[]): Code => [
+  ...a,
+  ...b,
+  ...simd(0x0d),
+  ...places.flatMap((place) => [0, 1, 2, 3].map((byte) => 4 * place + byte)),
+];
 /** Product of two vectors of four i32. */
 export const mulI32x4: Binary = binary(...simd(0xb5));
 /** Four i32 shifted right, keeping their signs. */
