@@ -9,6 +9,8 @@
  * @module
  */
 
+import type { Precision } from "./config/config.ts";
+
 /** Names of the three cameras that the policy sees, in the order of its image tokens. */
 export const CAMERA_NAMES = ["cam_high", "cam_left_wrist", "cam_right_wrist"] as const;
 
@@ -62,14 +64,35 @@ export interface Robot {
   [Symbol.dispose](): void;
 }
 
+/** What decodes a chunk's tokens: one of tfjs's backends, or the engine that runs on the GPU itself. */
+export const DECODERS = ["cpu", "wasm", "webgpu", "engine"] as const;
+
+/** One of {@link DECODERS}. */
+export type Decoder = (typeof DECODERS)[number];
+
+/**
+ * What computed a chunk's log-probabilities. It travels with each chunk, for it may change within one
+ * connection: a policy that has lost its GPU comes back on another device.
+ */
+export interface Behaviour {
+  /** How the policy's matrices were kept. */
+  readonly precision: Precision;
+  /** What decoded the tokens. */
+  readonly decoder: Decoder;
+}
+
 /** A chunk as the policy sampled it. */
 export interface SampledChunk {
   /** FAST ids `[S]`, each in [0, FAST vocabulary). Not ids of the language vocabulary. */
   readonly tokens: Int32Array;
   /** Normalised actions `[H, A]` decoded from the tokens, nominally in [−1, 1]. */
   readonly actions: Float32Array;
-  /** Sum of the tokens' log-probabilities under the masked softmax, in nats. */
+  /** Sum of the tokens' log-probabilities under the masked softmax, in nats, ≤ 0. */
   readonly logProb: number;
+  /** Each token's log-probability `[S]`, in nats, ≤ 0. */
+  readonly tokenLogProbs: Float32Array;
+  /** What computed the log-probabilities. */
+  readonly behaviour: Behaviour;
   /** Mean entropy a token of the masked softmax, in nats. */
   readonly entropy: number;
   /** The critic's estimate for the observation (or the observation–chunk pair). */
@@ -90,8 +113,15 @@ export interface ChunkTransition {
   readonly observation: Observation;
   /** FAST ids `[S]`. */
   readonly tokens: Int32Array;
-  /** Behaviour log-probability of the tokens, in nats. */
+  /** Behaviour log-probability of the tokens, in nats, ≤ 0. */
   readonly logProb: number;
+  /**
+   * Behaviour log-probability of each token `[S]`, in nats, ≤ 0. They add up to `logProb` but for
+   * rounding: within 1e-4 · (1 + |logProb|).
+   */
+  readonly tokenLogProbs: Float32Array;
+  /** What computed the log-probabilities: they are that policy's own, not the learner's. */
+  readonly behaviour: Behaviour;
   /** The critic's value at sampling time. */
   readonly value: number;
   /** Sum of the rewards of the executed steps. */

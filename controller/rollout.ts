@@ -95,6 +95,8 @@ export class Rollout {
       observation: before[i],
       tokens: chunks[i].tokens,
       logProb: chunks[i].logProb,
+      tokenLogProbs: chunks[i].tokenLogProbs,
+      behaviour: chunks[i].behaviour,
       value: chunks[i].value,
       ...outcomes[i],
       finalValue: finalValues.get(lane) ?? 0,

@@ -31,6 +31,8 @@ export function makeTransition(changes: Partial<ChunkTransition> = {}): ChunkTra
     observation: BLANK,
     tokens: Int32Array.of(0),
     logProb: -1,
+    tokenLogProbs: Float32Array.of(-1),
+    behaviour: { precision: "float32", decoder: "wasm" },
     value: 0,
     reward: 0,
     stepsExecuted: 4,
@@ -57,15 +59,13 @@ export async function sampleEstimates(
     temperature: 1,
     random: seededRandom(seed),
   });
-  return chunks.map(({ tokens, logProb, value }, i) => ({
+  return chunks.map(({ actions: _actions, entropy: _entropy, ...sampled }, i) => ({
     transition: makeTransition({
       episodeId: `episode-${i}`,
       observation: observations[i],
-      tokens,
-      logProb,
-      value,
+      ...sampled,
     }),
     advantage: advantages[i],
-    valueTarget: value + advantages[i],
+    valueTarget: sampled.value + advantages[i],
   }));
 }

@@ -236,8 +236,9 @@ Deno.test("LearnerLink.send() refuses a chunk that is not valid or too large", a
   const { images, state } = sampleTransition(0).observation;
   const image = { width: 100, height: 100, data: new Uint8Array(30_000) };
   const observation = { images: { ...images, cam_high: image }, state, prompt };
+  const large = { tokens, observation, logProb: 0, tokenLogProbs: new Float32Array(8192) };
   assert.throws(
-    () => link.send(sampleTransition(0, { tokens, observation })),
+    () => link.send(sampleTransition(0, large)),
     /Cannot send chunk: it has up to \d+ bytes, the limit of a frame is 65536/,
   );
   assert.equal(link.counts().queued, 0);

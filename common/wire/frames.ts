@@ -91,6 +91,7 @@ export function decodeFrame(frame: Uint8Array, options: FrameOptions = {}): Mess
 export function transitionBytes(transition: ChunkTransition): number {
   const { images, state, prompt } = transition.observation;
   let bytes = ITEM_OVERHEAD_BYTES + state.byteLength + transition.tokens.byteLength +
+    transition.tokenLogProbs.byteLength +
     3 * (prompt.length + transition.chunkId.length + transition.episodeId.length);
   for (const image of Object.values(images)) bytes += image.data.byteLength;
   return bytes;
@@ -111,7 +112,8 @@ function measure(message: Message): { arrayBytes: number; items: number } {
 }
 
 function arrayBytesOf(transition: ChunkTransition): number {
-  let bytes = transition.observation.state.byteLength + transition.tokens.byteLength;
+  let bytes = transition.observation.state.byteLength + transition.tokens.byteLength +
+    transition.tokenLogProbs.byteLength;
   for (const image of Object.values(transition.observation.images)) bytes += image.data.byteLength;
   return bytes;
 }

@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import type { ChunkTransition } from "../types.ts";
+import { PRECISIONS } from "../config/config.ts";
+import { type ChunkTransition, DECODERS } from "../types.ts";
 import { decodeFrame, encodeFrame, transitionBytes } from "./frames.ts";
 import { checkStructure } from "./frame_limits.ts";
+import { findLogProbFault, LOG_PROB_SUM_TOLERANCE, type RefusalReason } from "./log_probs.ts";
 import type { Message } from "./messages.ts";
 import { sampleTensors, sampleTransition } from "./testing.ts";
 import { pack } from "./typed_arrays.ts";
@@ -48,7 +50,9 @@ const arbitraryTransition: fc.Arbitrary<ChunkTransition> = fc.record({
   chunkIndex: fc.nat(),
   policyVersion: fc.maxSafeNat(),
   tokens: fc.int32Array({ min: 0, max: 257_151, minLength: 1, maxLength: 40 }),
-  logProb: double,
+  nats: fc.float32Array({ min: -1e4, max: 0, noNaN: true, minLength: 40, maxLength: 40 }),
+  precision: fc.constantFrom(...PRECISIONS),
+  decoder: fc.constantFrom(...DECODERS),
   value: double,
   reward: double,
   finalValue: double,
@@ -58,9 +62,16 @@ const arbitraryTransition: fc.Arbitrary<ChunkTransition> = fc.record({
   isSuccess: fc.boolean(),
   state: fc.array(float, { minLength: 14, maxLength: 14 }),
   prompt: fc.string({ unit: "grapheme" }),
-}).map(({ state, prompt, ...fields }) => {
+}).map(({ state, prompt, nats, precision, decoder, ...fields }) => {
   const { images } = sampleTransition(fields.chunkIndex).observation;
-  return { ...fields, observation: { images, state: Float32Array.from(state), prompt } };
+  const tokenLogProbs = nats.slice(0, fields.tokens.length);
+  return {
+    ...fields,
+    logProb: tokenLogProbs.reduce((sum, one) => sum + one, 0),
+    tokenLogProbs,
+    behaviour: { precision, decoder },
+    observation: { images, state: Float32Array.from(state), prompt },
+  };
 });
 
 Deno.test("encodeFrame() and decodeFrame() round-trip every message", () => {
@@ -84,8 +95,10 @@ Deno.test("decodeFrame() looks at the received buffer instead of copying it", ()
   const frame = encodeFrame({ type: "transitions", transitions: [sampleTransition(0)] });
   const decoded = decodeFrame(frame);
   assert.ok(decoded.type === "transitions");
-  const { observation, tokens } = decoded.transitions[0];
-  for (const array of [observation.state, tokens, observation.images.cam_high.data]) {
+  const { observation, tokens, tokenLogProbs } = decoded.transitions[0];
+  for (
+    const array of [observation.state, tokens, tokenLogProbs, observation.images.cam_high.data]
+  ) {
     assert.equal(array.buffer, frame.buffer);
   }
 });
@@ -191,7 +204,57 @@ Deno.test("decodeFrame() keeps the good transitions of a frame and lists the oth
   assert.deepEqual(message.transitions, [sampleTransition(0)]);
   assert.equal(message.refused?.length, 1);
   assert.equal(message.refused?.[0].chunkId, "chunk-1");
+  assert.equal(message.refused?.[0].reason, "log_prob_range");
   assert.match(message.refused![0].sentence, /logProb/);
+});
+
+Deno.test("decodeFrame() says why log-probabilities are refused", () => {
+  const good = sampleTransition(0);
+  const nats = good.tokenLogProbs;
+  const cases: [RefusalReason, Partial<ChunkTransition>, RegExp][] = [
+    ["log_prob_length", { tokenLogProbs: nats.slice(1) }, /one number a token, got 3 for 4/],
+    ["log_prob_length", { tokenLogProbs: new Float32Array(0) }, /got 0 for 4/],
+    ["log_prob_range", { tokenLogProbs: nats.with(2, NaN) }, /got NaN at index 2/],
+    ["log_prob_range", { tokenLogProbs: nats.with(1, -Infinity) }, /got -Infinity at index 1/],
+    ["log_prob_range", { tokenLogProbs: nats.with(3, 0.5) }, /at most 0, got 0.5 at index 3/],
+    ["log_prob_range", { logProb: -Infinity }, /logProb: must be finite/],
+    ["log_prob_range", { logProb: 0.25 }, /logProb: .* at most 0, got 0.25/],
+    ["log_prob_sum", { logProb: -12 }, /the sum of the tokens', which is -12.5, got -12/],
+    ["fields", { value: NaN }, /value/],
+  ];
+  const transitions = cases.map(([_, changes]) => ({ ...good, ...changes }));
+  const message = decodeFrame(encodeFrame({ type: "transitions", transitions }));
+  assert.ok(message.type === "transitions");
+  assert.deepEqual(message.transitions, []);
+  assert.deepEqual(message.refused?.map(({ reason }) => reason), cases.map(([reason]) => reason));
+  cases.forEach(([_, __, pattern], i) => assert.match(message.refused![i].sentence, pattern));
+});
+
+Deno.test("findLogProbFault() accepts what float32 rounds and refuses one token changed by more", () => {
+  const natsOf = fc.array(fc.double({ min: -50, max: 0, noNaN: true }), {
+    minLength: 1,
+    maxLength: 60,
+  });
+  fc.assert(
+    fc.property(
+      natsOf,
+      fc.nat(),
+      fc.double({ min: 2, max: 50, noNaN: true }),
+      (nats, at, excess) => {
+        const logProb = nats.reduce((sum, one) => sum + one, 0);
+        const tokens = new Int32Array(nats.length);
+        const tokenLogProbs = Float32Array.from(nats);
+        assert.equal(findLogProbFault({ tokens, logProb, tokenLogProbs }), null);
+        const margin = LOG_PROB_SUM_TOLERANCE * (1 + Math.abs(logProb));
+        tokenLogProbs[at % nats.length] -= excess * margin;
+        assert.equal(
+          findLogProbFault({ tokens, logProb, tokenLogProbs })?.reason,
+          "log_prob_sum",
+        );
+      },
+    ),
+    { numRuns: 200 },
+  );
 });
 
 Deno.test("parseTransition() names the field that is wrong", () => {
@@ -207,6 +270,12 @@ Deno.test("parseTransition() names the field that is wrong", () => {
     [{ tokens: Int32Array.of(3, -1) }, /tokens: must be in \[0, 1000000\), got -1 at index 1/],
     [{ tokens: new Int32Array(0) }, /tokens: must have 1 to 8192 tokens, got 0/],
     [{ tokens: [1, 2] }, /tokens: must be an Int32Array/],
+    [{ logProb: "-12.5" }, /logProb: must be a number/],
+    [{ tokenLogProbs: undefined }, /tokenLogProbs: must be a Float32Array/],
+    [{ tokenLogProbs: [-12.5] }, /tokenLogProbs: must be a Float32Array/],
+    [{ behaviour: undefined }, /behaviour/],
+    [{ behaviour: { precision: "int2", decoder: "wasm" } }, /behaviour\.precision/],
+    [{ behaviour: { precision: "int8", decoder: "abacus" } }, /behaviour\.decoder/],
     [{ reward: Infinity }, /reward/],
     [{ value: NaN }, /value/],
     [{ stepsExecuted: 0 }, /stepsExecuted/],

@@ -10,6 +10,7 @@
  */
 import type { Initialization } from "../checkpoint/metadata.ts";
 import type { ChunkTransition } from "../types.ts";
+import type { RefusalReason } from "./log_probs.ts";
 
 /** What must be equal on both sides for experience and weights to make sense; names are free. */
 export type Signature = Readonly<Record<string, string>>;
@@ -54,6 +55,8 @@ export interface RefuseMessage {
 export interface RefusedTransition {
   /** Its id, if that much could be read. */
   readonly chunkId: string | null;
+  /** What is wrong, in a word. */
+  readonly reason: RefusalReason;
   /** What is wrong, in one sentence. */
   readonly sentence: string;
 }

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import type { HelloMessage } from "./messages.ts";
+import { PROTOCOL_VERSION } from "./protocol.ts";
 import { describeDifference, refusalOf } from "./signature.ts";
 
 const LEARNER = { model: "tiny", tokenizer: "fast-a1", normalization: "q-77" };
@@ -26,11 +27,11 @@ Deno.test("describeDifference() is not fooled by names that objects inherit", ()
 Deno.test("refusalOf() names both protocol versions", () => {
   const hello: HelloMessage = {
     type: "hello",
-    protocolVersion: 99,
+    protocolVersion: 2,
     role: "controller",
     controllerId: "c",
     signature: LEARNER,
   };
-  assert.match(refusalOf(hello, LEARNER) ?? "", /protocol version is 2 on the learner and 99 on/);
-  assert.equal(refusalOf({ ...hello, protocolVersion: 2 }, LEARNER), null);
+  assert.match(refusalOf(hello, LEARNER) ?? "", /protocol version is 3 on the learner and 2 on/);
+  assert.equal(refusalOf({ ...hello, protocolVersion: PROTOCOL_VERSION }, LEARNER), null);
 });

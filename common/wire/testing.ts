@@ -30,6 +30,8 @@ export function sampleTransition(
     },
     tokens: Int32Array.of(5, 1999, 0, chunkIndex),
     logProb: -12.5,
+    tokenLogProbs: Float32Array.of(-4, -8.25, 0, -0.25),
+    behaviour: { precision: "float32", decoder: "wasm" },
     value: 0.25,
     reward: 1.5,
     stepsExecuted: 10,

@@ -7,7 +7,9 @@
  */
 import { z } from "zod";
 import { INITIALIZATIONS } from "../checkpoint/metadata.ts";
-import { CAMERA_NAMES, type ChunkTransition } from "../types.ts";
+import { PRECISIONS } from "../config/config.ts";
+import { CAMERA_NAMES, type ChunkTransition, DECODERS } from "../types.ts";
+import { findLogProbFault, type RefusalReason } from "./log_probs.ts";
 import type { Message, RefusedTransition } from "./messages.ts";
 import { WireError } from "./wire_error.ts";
 
@@ -84,7 +86,10 @@ const transition = z.object({
     prompt: z.string().max(MAX_PROMPT_LENGTH),
   }),
   tokens,
-  logProb: finite,
+  // Its range is checked together with that of the tokens', so that refusals are told apart.
+  logProb: z.custom<number>((value) => typeof value === "number", "must be a number"),
+  tokenLogProbs: floats,
+  behaviour: z.object({ precision: z.enum(PRECISIONS), decoder: z.enum(DECODERS) }),
   value: finite,
   reward: finite,
   stepsExecuted: z.int().min(1).max(MAX_STEPS_PER_CHUNK),
@@ -175,11 +180,24 @@ export function parseMessage(value: unknown): Message {
  * @throws {WireError} If a field is missing, has the wrong type or length, or is out of range.
  */
 export function parseTransition(value: unknown): ChunkTransition {
+  const sorted = sortTransition(value);
+  if ("fault" in sorted) throw new WireError("malformed", sorted.fault.sentence);
+  return sorted.transition;
+}
+
+type Sorted =
+  | { readonly transition: ChunkTransition }
+  | { readonly fault: { readonly reason: RefusalReason; readonly sentence: string } };
+
+function sortTransition(value: unknown): Sorted {
   const parsed = transition.safeParse(value);
-  if (!parsed.success) {
-    throw new WireError("malformed", `Cannot accept transition: ${firstIssue(parsed.error)}`);
-  }
-  return parsed.data;
+  const refuse = (reason: RefusalReason, problem: string): Sorted => ({
+    fault: { reason, sentence: `Cannot accept transition: ${problem}` },
+  });
+  if (!parsed.success) return refuse("fields", firstIssue(parsed.error));
+  const fault = findLogProbFault(parsed.data);
+  if (fault !== null) return refuse(fault.reason, `${fault.field}: ${fault.problem}`);
+  return { transition: parsed.data };
 }
 
 function isMessageType(type: string): type is Message["type"] {
@@ -190,15 +208,12 @@ function sortTransitions(values: readonly unknown[]): Message {
   const transitions: ChunkTransition[] = [];
   const refused: RefusedTransition[] = [];
   for (const value of values) {
-    try {
-      transitions.push(parseTransition(value));
-    } catch (error) {
-      if (!(error instanceof WireError)) throw error;
+    const sorted = sortTransition(value);
+    if ("fault" in sorted) {
       const named = z.object({ chunkId: id }).safeParse(value);
-      refused.push({
-        chunkId: named.success ? named.data.chunkId : null,
-        sentence: error.message,
-      });
+      refused.push({ chunkId: named.success ? named.data.chunkId : null, ...sorted.fault });
+    } else {
+      transitions.push(sorted.transition);
     }
   }
   return refused.length > 0

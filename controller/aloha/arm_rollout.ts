@@ -293,9 +293,9 @@ export class ArmRollout {
     const { actionDim } = policy.shape;
     const { stats } = policy.assets;
     const targets = toRobotActions(chunk.actions, seen.state, actionDim, stats, policy.shape);
-    const { tokens, logProb, value } = chunk;
-    const planned = { policyVersion, observation: seen, tokens, logProb, value };
-    const number = episode.ledger.plan(planned);
+    const { tokens, logProb, tokenLogProbs, behaviour, value } = chunk;
+    const sampled = { tokens, logProb, tokenLogProbs, behaviour, value };
+    const number = episode.ledger.plan({ policyVersion, observation: seen, ...sampled });
     record("chunk", `${episode.ledger.episodeId} chunk ${number}, policy version ${policyVersion}`);
     this.#execute(episode, number, targets, seenAt);
     const spare = mode === "overlap" ? overlapSteps : 0;

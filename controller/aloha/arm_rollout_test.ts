@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { checkFinite, NonFiniteError } from "../../common/device/check_finite.ts";
 import { GpuLostError } from "../../common/device/errors.ts";
 import { ALOHA_DIM } from "../../common/robot/aloha.ts";
-import type { ChunkTransition, Observation, StepOutcome } from "../../common/types.ts";
+import type { Behaviour, ChunkTransition, Observation, StepOutcome } from "../../common/types.ts";
 import { parseTransition } from "../../common/wire/validate.ts";
 import type { CameraView } from "../camera/camera_set.ts";
 import { MOTION_RECORD } from "../motion/motion_memory.ts";
@@ -15,6 +15,7 @@ import type { EpisodeWorld } from "./world/episode_world.ts";
 import { SwitchedPictures } from "./world/testing.ts";
 
 const HORIZON = 10;
+const BEHAVIOUR: Behaviour = { precision: "int8", decoder: "wasm" };
 const FINAL_VALUE = 7.5;
 const NUMBERS = new Array(ALOHA_DIM).fill(0);
 const FIELD = {
@@ -50,7 +51,16 @@ class WavingPolicy implements ChunkPolicy {
         actions[at + 13] = state[13];
       }
       const tokens = Int32Array.of(1, 2, number);
-      return { tokens, actions, logProb: -number, entropy: 1, value: number / 2 };
+      const tokenLogProbs = Float32Array.of(0, 0, -number);
+      return {
+        tokens,
+        actions,
+        logProb: -number,
+        tokenLogProbs,
+        behaviour: BEHAVIOUR,
+        entropy: 1,
+        value: number / 2,
+      };
     });
   }
 
@@ -151,6 +161,8 @@ function assertValid(done: readonly ChunkTransition[], seen: readonly Observatio
     const call = transition.tokens[2];
     assert.equal(transition.observation, seen[call - 1], "what the policy saw is what is kept");
     assert.deepEqual([transition.logProb, transition.value], [-call, call / 2]);
+    assert.deepEqual(transition.tokenLogProbs, Float32Array.of(0, 0, -call));
+    assert.deepEqual(transition.behaviour, BEHAVIOUR);
   });
 }
 

@@ -9,7 +9,7 @@
  * @module
  */
 
-import type { ChunkTransition, Observation, StepOutcome } from "../../common/types.ts";
+import type { Behaviour, ChunkTransition, Observation, StepOutcome } from "../../common/types.ts";
 
 /** A chunk that may be executed. */
 export interface PlannedChunk {
@@ -21,6 +21,10 @@ export interface PlannedChunk {
   readonly tokens: Int32Array;
   /** Log-probability of the tokens, in nats. */
   readonly logProb: number;
+  /** Each token's `[S]`, in nats. */
+  readonly tokenLogProbs: Float32Array;
+  /** What computed the log-probabilities. */
+  readonly behaviour: Behaviour;
   /** The critic's value of the observation. */
   readonly value: number;
 }

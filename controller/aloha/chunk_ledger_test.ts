@@ -15,11 +15,14 @@ const OBSERVATION = await observation();
 const normal = normalSource(1);
 
 function chunk(value: number): PlannedChunk {
+  const tokenLogProbs = Float32Array.from({ length: 3 }, () => -Math.abs(normal()));
   return {
     policyVersion: 3,
     observation: OBSERVATION,
     tokens: Int32Array.of(1, 2, 3),
-    logProb: -Math.abs(normal()),
+    logProb: tokenLogProbs.reduce((sum, one) => sum + one, 0),
+    tokenLogProbs,
+    behaviour: { precision: "float32", decoder: "wasm" },
     value,
   };
 }
