@@ -9,7 +9,7 @@ import * as tf from "@tensorflow/tfjs";
 import type { Tensor, Tensor1D, Tensor3D, Tensor4D } from "./tensors.ts";
 import { EventLoopPacer } from "../turn_event_loop.ts";
 import { CAMERA_NAMES, type RgbImage } from "../types.ts";
-import { embedTokens, fastLogits, runGemma, wordLogits } from "./gemma.ts";
+import { embedTokens, fastHead, fastLogits, runGemma, wordLogits } from "./gemma.ts";
 import { KvCache } from "./kv_cache.ts";
 import type { ParameterStore } from "./parameters.ts";
 import { makeRope } from "./rope.ts";
@@ -291,10 +291,12 @@ export async function startDecoding(
   await pacer.turnIfDue();
 
   const predicting: Tensor3D[] = [first];
+  // Made once a chunk: of the weights as they are now.
+  const head = tf.tidy(() => fastHead(net.backbone, gemma, net.fastVocab, fastSkipTokens));
   let logits = new Float32Array(0);
   const readLogits = async (hidden: Tensor3D) => {
     const tensor = tf.tidy(() =>
-      fastLogits(net.backbone, gemma, hidden, net.fastVocab, fastSkipTokens)
+      fastLogits(net.backbone, gemma, hidden, net.fastVocab, fastSkipTokens, head)
     );
     logits = await tensor.data<"float32">() as Float32Array<ArrayBuffer>;
     tensor.dispose();
@@ -341,7 +343,7 @@ export async function startDecoding(
     },
     [Symbol.dispose]() {
       memory[Symbol.dispose]();
-      tf.dispose(predicting);
+      tf.dispose([...predicting, ...(head ? [head] : [])]);
     },
   };
 }
