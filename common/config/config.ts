@@ -72,10 +72,10 @@ export type Precision = (typeof PRECISIONS)[number];
  * What decodes a policy's chunks: the engine on the GPU, or tfjs. `auto` is the engine where tensors
  * are computed on a GPU and it can serve the policy.
  */
-export const DECODERS = ["auto", "engine", "tfjs"] as const;
+export const DECODER_CHOICES = ["auto", "engine", "tfjs"] as const;
 
-/** One of {@link DECODERS}. */
-export type Decoder = (typeof DECODERS)[number];
+/** One of {@link DECODER_CHOICES}. */
+export type DecoderChoice = (typeof DECODER_CHOICES)[number];
 
 /** What happens when a checkpoint cannot be loaded; `auto` is random in simulation only. */
 export const ON_LOAD_FAILURE = ["auto", "random", "abort"] as const;
@@ -140,7 +140,7 @@ export interface PolicyConfig {
   /** Where tensors are computed. */
   readonly device: Device;
   /** What decodes the chunks of a policy that acts. */
-  readonly decoder: Decoder;
+  readonly decoder: DecoderChoice;
   /** How the policy's matrices are kept. */
   readonly precision: Precision;
 }

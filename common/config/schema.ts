@@ -11,7 +11,7 @@ import {
   type Config,
   type ConfigField,
   DECODE_POSITIONS,
-  DECODERS,
+  DECODER_CHOICES,
   DEVICES,
   DIALECT_CHOICES,
   ON_LOAD_FAILURE,
@@ -146,7 +146,7 @@ const policy = {
   ),
   device: field(z.enum(DEVICES), "", "Where tensors are computed; auto picks what is there."),
   decoder: field(
-    z.enum(DECODERS),
+    z.enum(DECODER_CHOICES),
     "",
     "What decodes chunks of a policy that acts: the decode engine, which takes --device webgpu, or " +
       "tfjs; auto is the engine where tensors are computed on a GPU and it can serve the policy.",
