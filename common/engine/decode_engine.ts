@@ -1,6 +1,6 @@
 /**
- * The language model of the policy on the GPU, for acting: weights in 8 or 4 bits, a fixed cache, pipelines and
- * bind groups made once. See README.md of this folder.
+ * The language model of the policy on the GPU, for acting: weights in few bits or float32, a fixed
+ * cache, pipelines and bind groups made once. See README.md of this folder.
  *
  * Letters: I image tokens, D width, S decoded action tokens.
  *
@@ -10,8 +10,9 @@
 import type { GpuDevice } from "../device/gpu_device.ts";
 import { GpuMemoryError } from "../device/errors.ts";
 import { withinMs } from "../device/within_ms.ts";
+import type { StoragePlan } from "../policy/parameter_store.ts";
 import { textIds } from "../policy/sequence.ts";
-import type { Bits, QuantizedTensor, QuantizedWeights } from "../quant/quantized_tensor.ts";
+import type { QuantizedTensor, QuantizedWeights } from "../quant/quantized_tensor.ts";
 import type { HostTensor } from "../types.ts";
 import { planDecode } from "./decode_plan.ts";
 import {
@@ -26,6 +27,7 @@ import { type EngineSample, type EngineSampling, readSample } from "./engine_sam
 import { EngineWeights } from "./engine_weights.ts";
 import { GpuBuffers } from "./gpu_buffers.ts";
 import { type Dispatch, KernelCache, record } from "./kernel.ts";
+import { type MatrixPlan, planMatrices } from "./matrix_plan.ts";
 import { planPrefill, type PrefillPlan } from "./prefill_plan.ts";
 import { DEFAULT_MATVEC, type MatvecShape } from "./wgsl/matvec.ts";
 import { DECODE_STATE } from "./wgsl/shared.ts";
@@ -38,6 +40,8 @@ export interface EngineOptions {
   readonly stepsPerSubmit?: number;
   /** Matrices are split at so many bytes; the device's limit by default. */
   readonly maxBindingBytes?: number;
+  /** How matrices that are given in float32 are kept; as they are by default. */
+  readonly storage?: StoragePlan;
 }
 
 const DEFAULT_STEPS_PER_SUBMIT = 8;
@@ -104,7 +108,7 @@ export class DecodeEngine implements Disposable {
     const { ours, buffers } = await makeRoom(
       gpu,
       model,
-      bitsOf(weights),
+      planMatrices(weights, options.storage),
       owned,
       options.maxBindingBytes,
     );
@@ -152,7 +156,7 @@ export class DecodeEngine implements Disposable {
   /**
    * Write new weights, between two chunks. Nothing is rebuilt; what was prefilled is void.
    *
-   * @param tensors Whole arrays with names among {@link weightNames}. Float32 matrices are quantised.
+   * @param tensors Whole arrays with names among {@link weightNames}; they become what the engine keeps.
    * @throws {RangeError} If a name or a shape is not the engine's; nothing has been written then.
    * @throws {Error} If a chunk is being decoded.
    */
@@ -331,17 +335,11 @@ export class DecodeEngine implements Disposable {
   }
 }
 
-/** Bits of a model's matrices. */
-function bitsOf({ matrices }: QuantizedWeights): Bits {
-  for (const { bits } of matrices.values()) return bits;
-  return 8;
-}
-
 /** Make all buffers, or none if there is no room for one. */
 async function makeRoom(
   gpu: GpuDevice,
   model: EngineModel,
-  bits: Bits,
+  plan: MatrixPlan,
   owned: GpuBuffers,
   maxBindingBytes?: number,
 ): Promise<{ ours: EngineWeights; buffers: EngineBuffers }> {
@@ -350,7 +348,7 @@ async function makeRoom(
   // The stack of scopes is the device's: nothing may come between push and pop.
   gpu.device.pushErrorScope("out-of-memory");
   try {
-    const ours = new EngineWeights(model, bits, owned, maxBindingBytes);
+    const ours = new EngineWeights(model, plan, owned, maxBindingBytes);
     made = { ours, buffers: createEngineBuffers(model, owned) };
   } finally {
     scope = gpu.device.popErrorScope();

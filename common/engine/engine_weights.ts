@@ -8,9 +8,8 @@
  */
 
 import { matrixLayout } from "../quant/matrix_layout.ts";
-import { type PackedMatrix, packMatrices } from "../quant/packed_matrix.ts";
+import { packMatrices } from "../quant/packed_matrix.ts";
 import {
-  type Bits,
   createQuantizedTensor,
   type QuantizedTensor,
   quantizeInto,
@@ -19,7 +18,15 @@ import type { HostTensor } from "../types.ts";
 import type { EngineModel } from "./engine_model.ts";
 import type { GpuBuffers } from "./gpu_buffers.ts";
 import { createGpuMatrix, type GpuMatrix, matrixBytes, writeRows } from "./gpu_matrix.ts";
-import { paddedColumns, reorderRows } from "./packed_rows.ts";
+import { ENGINE_MATRICES, type EngineMatrixName, type MatrixPlan } from "./matrix_plan.ts";
+import {
+  floatRows,
+  type MatrixRows,
+  paddedColumns,
+  reorderRows,
+  toFloats,
+  type WeightBits,
+} from "./packed_rows.ts";
 
 const LAYERS = "PaliGemma/llm/layers";
 const EMBEDDING = "PaliGemma/llm/embedder/input_embedding";
@@ -82,7 +89,7 @@ export class EngineWeights {
   /** `[D padded]`: RMSNorm's scales behind the last layer. */
   readonly finalNorm: GPUBuffer;
   readonly #model: EngineModel;
-  readonly #bits: Bits;
+  readonly #plan: MatrixPlan;
   readonly #device: GPUDevice;
   readonly #shapes: ReadonlyMap<string, readonly number[]>;
 
@@ -90,30 +97,30 @@ export class EngineWeights {
    * Make room; nothing is written.
    *
    * @param model Sizes.
-   * @param bits Of a weight.
+   * @param plan Bits of each matrix.
    * @param buffers Owner of the buffers.
    * @param maxBindingBytes Largest matrix in one piece; the device's limit by default.
    */
-  constructor(model: EngineModel, bits: Bits, buffers: GpuBuffers, maxBindingBytes?: number) {
+  constructor(model: EngineModel, plan: MatrixPlan, buffers: GpuBuffers, maxBindingBytes?: number) {
     const { width: D, depth: L, mlpDim: F, heads: N, headDim: K, vocab: V } = model.gemma;
-    const matrix = (label: string, rows: number, columns: number) =>
+    const matrix = (label: string, bits: WeightBits, rows: number, columns: number) =>
       createGpuMatrix(buffers, label, { bits, rows, columns }, maxBindingBytes);
     const norm = (label: string) => buffers.storage(label, 4 * paddedColumns(D));
     this.#model = model;
-    this.#bits = bits;
+    this.#plan = plan;
     this.#device = buffers.device;
     this.layers = Array.from({ length: L }, (_, l) => ({
-      qkv: matrix(`layer ${l} qkv`, (N + 2) * K, D),
-      out: matrix(`layer ${l} out`, D, N * K),
-      gateUp: matrix(`layer ${l} gate and up`, 2 * F, D),
-      down: matrix(`layer ${l} down`, D, F),
+      qkv: matrix(`layer ${l} qkv`, plan.qkv, (N + 2) * K, D),
+      out: matrix(`layer ${l} out`, plan.out, D, N * K),
+      gateUp: matrix(`layer ${l} gate and up`, plan.gateUp, 2 * F, D),
+      down: matrix(`layer ${l} down`, plan.down, D, F),
       attentionNorm: norm(`layer ${l} attention norm`),
       mlpNorm: norm(`layer ${l} MLP norm`),
     }));
-    this.embedding = matrix("embedding", V, D);
+    this.embedding = matrix("embedding", plan.embedding, V, D);
     // Drawn tokens are fed from one piece; a few thousand rows always fit the device's own limit.
     this.head = createGpuMatrix(buffers, "head", {
-      bits,
+      bits: plan.embedding,
       rows: model.grammar.vocabSize,
       columns: D,
     });
@@ -148,16 +155,18 @@ export class EngineWeights {
         `Cannot write ${name} of shape [${shape}] into the decode engine: it wants [${wanted}]`,
       );
     }
-    if (!isFloat && (!isMatrix || tensor.bits !== this.#bits)) {
+    const bits = isMatrix ? this.#bitsOf(name) : 32;
+    // Few bits go into floats as they are, but not into other bits.
+    if (!isFloat && (!isMatrix || bits !== 32 && tensor.bits !== bits)) {
       throw new RangeError(
         `Cannot write ${name} in ${tensor.bits} bits into the decode engine: it wants ` +
-          (isMatrix ? `${this.#bits} bits or float32` : "float32"),
+          (isMatrix ? `${bits} bits or float32` : "float32"),
       );
     }
   }
 
   /**
-   * Write an array, whole. Float32 matrices are quantised on the way.
+   * Write an array, whole. It is quantised on the way, or dequantised, where its matrix is.
    *
    * @param tensor One of {@link names}.
    * @throws {RangeError} As {@link check} does; nothing has been written then.
@@ -172,6 +181,13 @@ export class EngineWeights {
     } else {
       for (let layer = 0; layer < this.layers.length; layer++) this.#writeLayer(tensor, layer);
     }
+  }
+
+  #bitsOf(name: string): WeightBits {
+    const matrices = Object.keys(ENGINE_MATRICES) as EngineMatrixName[];
+    const holds = (matrix: EngineMatrixName) =>
+      (ENGINE_MATRICES[matrix] as readonly string[]).includes(name);
+    return this.#plan[matrices.find(holds)!];
   }
 
   #writeNorms(name: string, data: Float32Array): void {
@@ -194,7 +210,7 @@ export class EngineWeights {
       matrices: number,
       rowOf?: (row: number) => number,
     ) => {
-      const packed = packSome(tensor, layer * matrices, matrices, this.#bits);
+      const packed = packSome(tensor, layer * matrices, matrices, target.bits);
       writeRows(this.#device, target, firstRow, rowOf ? reorderRows(packed, rowOf) : packed);
     };
     switch (tensor.name.slice(LAYERS.length + 1)) {
@@ -219,27 +235,44 @@ export class EngineWeights {
         this.#device,
         this.embedding,
         firstRow,
-        packSome(tensor, firstRow, rows, this.#bits),
+        packSome(tensor, firstRow, rows, this.embedding.bits),
       );
     }
     // FAST id f is language id V − 1 − skip − f: one block in reversed order.
-    const block = packSome(tensor, vocab - fastSkipTokens - vocabSize, vocabSize, this.#bits);
+    const block = packSome(tensor, vocab - fastSkipTokens - vocabSize, vocabSize, this.head.bits);
     writeRows(this.#device, this.head, 0, reorderRows(block, (row) => vocabSize - 1 - row));
   }
 }
 
-/** Some matrices of an array, quantised if they are not, one below the other. */
+/** Some matrices of an array in so many bits, one below the other. */
 function packSome(
   tensor: HostTensor | QuantizedTensor,
   first: number,
   count: number,
-  bits: Bits,
-): PackedMatrix {
-  if (!("data" in tensor)) return packMatrices(tensor, first, count);
+  bits: WeightBits,
+): MatrixRows {
+  if (!("data" in tensor)) {
+    const packed = packMatrices(tensor, first, count);
+    return bits === 32 ? unpacked(packed) : packed;
+  }
   const { name, shape, data } = tensor;
   const layout = matrixLayout(name, shape)!;
+  if (bits === 32) return floatRows(data, layout, first, count);
   const size = layout.contraction * layout.inner;
   const quantized = createQuantizedTensor(bits, name, shape, { ...layout, outer: count });
   for (let m = 0; m < count; m++) quantizeInto(data, (first + m) * size, m, quantized);
   return packMatrices(quantized, 0, count);
+}
+
+/** A matrix in few bits as plain floats. */
+function unpacked(matrix: MatrixRows): MatrixRows {
+  const { rows, columns } = matrix;
+  const layout = {
+    outer: rows,
+    contraction: columns,
+    inner: 1,
+    outerAxes: 1,
+    contractionAxes: 1,
+  };
+  return floatRows(toFloats(matrix), layout, 0, rows);
 }

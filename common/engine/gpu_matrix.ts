@@ -1,12 +1,11 @@
 /**
- * Packed matrices on the GPU, split by rows where one binding cannot hold them.
+ * Matrices on the GPU, split by rows where one binding cannot hold them.
  *
  * @module
  */
 
 import type { GpuBuffers } from "./gpu_buffers.ts";
-import { type PackedMatrix, rowWords } from "../quant/packed_matrix.ts";
-import type { Bits } from "../quant/quantized_tensor.ts";
+import { type MatrixRows, type WeightBits, weightWords } from "./packed_rows.ts";
 
 /** Some rows of a matrix. */
 export interface MatrixShard {
@@ -14,9 +13,9 @@ export interface MatrixShard {
   readonly firstRow: number;
   /** How many rows. */
   readonly rows: number;
-  /** Weights, `vec4<u32>`. */
+  /** Weights: `vec4<u32>`, or `vec4<f32>` where they are plain floats. */
   readonly values: GPUBuffer;
-  /** Scales, `u32`. */
+  /** Scales, `u32`; nothing where weights are plain floats. */
   readonly scales: GPUBuffer;
   /** Uniform `[firstRow, rows, 0, 0]`. */
   readonly place: GPUBuffer;
@@ -25,7 +24,7 @@ export interface MatrixShard {
 /** A matrix on the GPU. */
 export interface GpuMatrix {
   /** Bits of a weight. */
-  readonly bits: Bits;
+  readonly bits: WeightBits;
   /** R. */
   readonly rows: number;
   /** C. */
@@ -46,8 +45,8 @@ const SHARD_ROWS = 2;
  * @returns An even number.
  * @throws {RangeError} If not even two rows fit.
  */
-export function rowsPerShard(bits: Bits, columns: number, limit: number): number {
-  const rowBytes = 4 * rowWords(bits, columns).values;
+export function rowsPerShard(bits: WeightBits, columns: number, limit: number): number {
+  const rowBytes = 4 * weightWords(bits, columns).values;
   const rows = Math.floor(limit / rowBytes / SHARD_ROWS) * SHARD_ROWS;
   if (rows === 0) {
     throw new RangeError(
@@ -78,7 +77,7 @@ export function createGpuMatrix(
   limit: number = largestBinding(buffers.device),
 ): GpuMatrix {
   const most = rowsPerShard(bits, columns, limit);
-  const width = rowWords(bits, columns);
+  const width = weightWords(bits, columns);
   const shards: MatrixShard[] = [];
   for (let firstRow = 0; firstRow < rows; firstRow += most) {
     const count = Math.min(most, rows - firstRow);
@@ -106,7 +105,7 @@ export function writeRows(
   device: GPUDevice,
   matrix: GpuMatrix,
   firstRow: number,
-  packed: PackedMatrix,
+  packed: MatrixRows,
 ): void {
   const end = firstRow + packed.rows;
   const { bits, rows, columns } = matrix;
@@ -118,7 +117,7 @@ export function writeRows(
         `into a matrix of ${rows} × ${columns} in ${bits}`,
     );
   }
-  const width = rowWords(bits, columns);
+  const width = weightWords(bits, columns);
   for (const shard of matrix.shards) {
     const from = Math.max(firstRow, shard.firstRow);
     const to = Math.min(end, shard.firstRow + shard.rows);
@@ -135,7 +134,7 @@ export function writeRows(
       );
     };
     write(shard.values, packed.words, width.values);
-    write(shard.scales, packed.scales, width.scales);
+    if (width.scales > 0) write(shard.scales, packed.scales, width.scales);
   }
   // What is written waits in memory until something is submitted: a model would be there twice.
   device.queue.submit([]);
@@ -148,6 +147,6 @@ export function writeRows(
 export function matrixBytes(
   { bits, rows, columns }: Pick<GpuMatrix, "bits" | "rows" | "columns">,
 ): number {
-  const { values, scales } = rowWords(bits, columns);
+  const { values, scales } = weightWords(bits, columns);
   return 4 * rows * (values + scales);
 }

@@ -1,10 +1,10 @@
 /**
- * Embeds tokens: rows of the packed embedding, dequantised, times √D.
+ * Embeds tokens: rows of the embedding, dequantised, times √D.
  * @module
  */
 
-import type { Bits } from "../../quant/quantized_tensor.ts";
 import { defineKernel, type Kernel } from "../kernel.ts";
+import type { WeightBits } from "../packed_rows.ts";
 import { binding, f32, matrixWords, SHARD, text } from "./shared.ts";
 
 const THREADS = 64;
@@ -18,7 +18,7 @@ const THREADS = 64;
  * @param width D.
  * @returns The kernel; run a workgroup an id.
  */
-export function embedKernel(bits: Bits, width: number): Kernel {
+export function embedKernel(bits: WeightBits, width: number): Kernel {
   const body = `
 @compute @workgroup_size(${THREADS})
 fn main(

@@ -8,8 +8,8 @@
  * @module
  */
 
-import type { Bits } from "../../quant/quantized_tensor.ts";
 import { defineKernel, type Fragment, type Kernel } from "../kernel.ts";
+import type { WeightBits } from "../packed_rows.ts";
 import { binding, matrixWords, PLACES, SHARD, text } from "./shared.ts";
 
 /** Tokens and rows of a workgroup. */
@@ -24,7 +24,7 @@ export interface MatmulOptions {
   /** Its name in error messages. */
   readonly label: string;
   /** Bits of a weight. */
-  readonly bits: Bits;
+  readonly bits: WeightBits;
   /** C. */
   readonly columns: number;
   /** What to do with the outputs. */
@@ -68,7 +68,7 @@ fn main(
   let down = lane / 16u;
   ${range(TOKENS_PER_THREAD).map((i) => `var sum${i} = vec4<f32>();`).join("\n  ")}
   for (var square = 0u; square < QUADS / 8u; square++) {
-    let word = square * ${bits}u + part / WORD_QUADS;
+    let word = (square * 8u + part) / WORD_QUADS;
     ${
     range(4).map((i) =>
       `let w${i} = weights4(values[row${i} * WORDS + word], part % WORD_QUADS) *

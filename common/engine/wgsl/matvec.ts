@@ -11,7 +11,7 @@
  */
 
 import { defineKernel, type Fragment, type Kernel } from "../kernel.ts";
-import type { Bits } from "../../quant/quantized_tensor.ts";
+import type { WeightBits } from "../packed_rows.ts";
 import { NORM_EPSILON } from "../../policy/variants.ts";
 import { binding, matrixVectors, SHARD, STATE, text } from "./shared.ts";
 
@@ -33,7 +33,7 @@ export interface MatvecOptions {
   /** Its name in error messages. */
   readonly label: string;
   /** Bits of a weight. */
-  readonly bits: Bits;
+  readonly bits: WeightBits;
   /** C. */
   readonly columns: number;
   /** Normalise the vector first: binds `norm`, `[C padded]`. */
@@ -98,10 +98,11 @@ export function matvecKernel(options: MatvecOptions, shape: MatvecShape): Kernel
   ];
   if (isNormed) fragments.push(binding("norm", "read", "array<vec4<f32>>"));
   if (keptSteps > 0) fragments.push(binding("hidden", "read_write", "array<f32>"));
-  const quads = 32 / bits; // vec4s of the vector that four words of weights meet
+  const quads = 32 / bits; // vec4s of the vector that 16 bytes of weights meet
   const normed = (i: number) =>
     `sum${rows} += dot(x${i}, x${i}); x${i} *= 1.0 + norm[chunk * ${quads}u + ${i}u];`;
   const dots = range(quads).map((i) => {
+    if (bits === 32) return `dot(w, x${i})`;
     const wordQuads = quads / 4;
     const word = ["x", "y", "z", "w"][Math.floor(i / wordQuads)];
     return `dot(weights4(w.${word}, ${i % wordQuads}u), x${i})`;
@@ -109,7 +110,7 @@ export function matvecKernel(options: MatvecOptions, shape: MatvecShape): Kernel
   const product = (r: number) =>
     `{
       let row = min(first + ${r}u, shard.rows - 1u);
-      let w = values[row * (WORDS / 4u) + chunk];
+      let w = values[row * LOADS + chunk];
       sum${r} += scale_of(row, chunk * ${quads}u / 8u) * (${dots.join(" + ")});
     }`;
   const keep = `
@@ -134,7 +135,7 @@ fn main(
   if (state.is_done != 0u) { return; }
   let first = group.x * ${rows}u;
   ${range(sums).map((r) => `var sum${r} = 0.0;`).join("\n  ")}
-  for (var chunk = lane; chunk < WORDS / 4u; chunk += ${threads}u) {
+  for (var chunk = lane; chunk < LOADS; chunk += ${threads}u) {
     ${range(quads).map((i) => `var x${i} = x[chunk * ${quads}u + ${i}u];`).join("\n    ")}
     ${isNormed ? range(quads).map(normed).join("\n    ") : ""}
     ${range(rows).map(product).join("\n    ")}

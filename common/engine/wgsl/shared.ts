@@ -5,8 +5,7 @@
 
 import type { Binding, Fragment } from "../kernel.ts";
 import type { Bits } from "../../quant/quantized_tensor.ts";
-import { rowWords } from "../../quant/packed_matrix.ts";
-import { paddedColumns } from "../packed_rows.ts";
+import { paddedColumns, type WeightBits, weightWords } from "../packed_rows.ts";
 
 /** Words of a decode state, in this order. */
 export const DECODE_STATE = [
@@ -61,14 +60,29 @@ const UNPACK: Readonly<Record<Bits, string>> = {
     vec4<u32>(28u))`,
 };
 
+/** Plain floats behind the same functions: a word has four of them, and no scale. */
+function floatMatrix(columns: number): Fragment {
+  return {
+    bindings: [{ name: "values", access: "read", type: "array<vec4<f32>>" }],
+    code: `const QUADS = ${paddedColumns(columns) / 4}u; // vec4s of a vector
+const WORDS = QUADS; // of a row
+const LOADS = QUADS; // of 16 bytes
+const WORD_QUADS = 1u;
+fn scale_of(row: u32, column_group: u32) -> f32 { return 1.0; }
+fn weights4(word: vec4<f32>, quad: u32) -> vec4<f32> { return word; }`,
+  };
+}
+
 function matrix({ bits, columns }: MatrixSize, word: string): Fragment {
-  const { values, scales } = rowWords(bits, columns);
+  if (bits === 32) return floatMatrix(columns);
+  const { values, scales } = weightWords(bits, columns);
   return {
     bindings: [
       { name: "values", access: "read", type: `array<${word}>` },
       { name: "scales", access: "read", type: "array<u32>" },
     ],
     code: `const WORDS = ${values}u; // of a row
+const LOADS = WORDS / 4u; // of 16 bytes
 const QUADS = ${paddedColumns(columns) / 4}u; // vec4s of a vector
 const WORD_QUADS = ${8 / bits}u;
 fn scale_of(row: u32, column_group: u32) -> f32 {
@@ -82,13 +96,13 @@ fn weights4(word: u32, quad: u32) -> vec4<f32> { return ${UNPACK[bits]}; }`,
 /** What a kernel must know of a matrix. */
 export interface MatrixSize {
   /** Bits of a weight. */
-  readonly bits: Bits;
+  readonly bits: WeightBits;
   /** C. */
   readonly columns: number;
 }
 
 /**
- * A packed matrix, read four words at a time: 16 weights in 8 bits, 32 in 4.
+ * A matrix, read 16 bytes at a time: 16 weights in 8 bits, 32 in 4, 4 plain floats.
  * @param size Bits and columns.
  */
 export function matrixVectors(size: MatrixSize): Fragment {
@@ -96,7 +110,7 @@ export function matrixVectors(size: MatrixSize): Fragment {
 }
 
 /**
- * A packed matrix, read word by word.
+ * A matrix, read word by word: 4 weights in 8 bits, 8 in 4. Plain floats come four at a time.
  * @param size Bits and columns.
  */
 export function matrixWords(size: MatrixSize): Fragment {
