@@ -11,64 +11,22 @@ import * as tf from "@tensorflow/tfjs";
 import type { Tensor1D, Tensor2D, Tensor3D } from "./tensors.ts";
 import type { Observation, SampledChunk } from "../types.ts";
 import { CAMERA_NAMES } from "../types.ts";
-import type { ActionMode } from "../config/config.ts";
 import { checkFinite } from "../device/check_finite.ts";
 import { tellGpuFaults } from "../device/tell_gpu_faults.ts";
-import {
-  closingTokens,
-  type Dialect,
-  type DialectName,
-  DIALECTS,
-  type NormalizationMode,
-} from "../tokenizer/dialect.ts";
-import type { FastTokenizer } from "../tokenizer/fast.ts";
+import { closingTokens, type Dialect, DIALECTS } from "../tokenizer/dialect.ts";
 import { ChunkGrammar } from "../tokenizer/grammar.ts";
-import type { LanguageTokenizer } from "../tokenizer/language.ts";
-import { normalize, type NormStats, withMode } from "../tokenizer/normalization.ts";
+import { normalize, withMode } from "../tokenizer/normalization.ts";
 import { buildPrefix, forcedActionPrefix } from "../tokenizer/prompt.ts";
 import { toPolicyState } from "./action_transform.ts";
+import { behaviourOfTfjs } from "./behaviour.ts";
+import type { ChunkDecoder, DecodedChunk, DecoderInput } from "./chunk_decoder.ts";
 import { forward, imageTokens, type Network, type NetworkInput, startDecoding } from "./network.ts";
 import type { ParameterStore } from "./parameters.ts";
+import type { PolicyAssets, PolicyShape } from "./policy_shape.ts";
 import { drawToken } from "./sampling.ts";
-import { MASKED_LOGIT, type PolicyVariant } from "./variants.ts";
+import { MASKED_LOGIT } from "./variants.ts";
 
-/** What turns observations into tokens and tokens into actions. */
-export interface PolicyAssets {
-  /** Action tokenizer. */
-  readonly fast: FastTokenizer;
-  /** Text tokenizer. */
-  readonly language: LanguageTokenizer;
-  /** Normalisation of state and actions. */
-  readonly stats: NormStats;
-}
-
-/** Shape of a policy's chunks and how its critic reads them. */
-export interface PolicyShape {
-  /** Sizes of the network. */
-  readonly variant: PolicyVariant;
-  /** H. */
-  readonly horizon: number;
-  /** A: 7 or 14. */
-  readonly actionDim: number;
-  /** Most text tokens of a sequence, prompt and action together. */
-  readonly maxTokenLen: number;
-  /** Whose conventions the weights were trained with. Default openpi's. */
-  readonly dialect?: DialectName;
-  /** How states and actions are normalised; the dialect's way if absent. */
-  readonly normalization?: NormalizationMode;
-  /** What the numbers of an action are; `delta` if absent. */
-  readonly actionMode?: ActionMode;
-  /** States and actions are in the convention of openpi's base models; false if absent. */
-  readonly adaptToPi?: boolean;
-  /** Width of the critic's hidden layers. */
-  readonly valueHeadHiddenDim: number;
-  /** What the critic reads. */
-  readonly valueInput: "observation" | "chunk";
-  /** Most action tokens that the `chunk` critic reads. */
-  readonly maxValueSteps: number;
-  /** The value loss trains the critic alone, not the backbone that it reads. */
-  readonly isCriticDetached: boolean;
-}
+export type { PolicyAssets, PolicyShape } from "./policy_shape.ts";
 
 /** Chunks prepared for {@link ActorCritic.evaluate}. */
 export interface PreparedChunks {
@@ -84,6 +42,8 @@ export interface PreparedChunks {
 export interface Evaluation {
   /** `[B]`: sum of token log-probabilities, nats. */
   readonly logProb: Tensor1D;
+  /** `[B, S]`: log-probability of each chosen token, nats; 0 where a row has none. */
+  readonly tokenLogProbs: Tensor2D;
   /** `[B]`: mean entropy a token, nats. */
   readonly entropy: Tensor1D;
   /** `[B]`: the critic's values. */
@@ -107,6 +67,7 @@ export class ActorCritic implements Disposable {
   /** Which tokens may follow which. */
   readonly grammar: ChunkGrammar;
   readonly #forced: Int32Array;
+  #decoder: ChunkDecoder | null = null;
 
   /**
    * Put the parts together.
@@ -151,6 +112,20 @@ export class ActorCritic implements Disposable {
       maxValueSteps,
       isCriticDetached,
     };
+  }
+
+  /** What decodes chunks in the place of tfjs; null if nothing does. */
+  get decoder(): ChunkDecoder | null {
+    return this.#decoder;
+  }
+
+  /**
+   * Let a decoder act in the place of tfjs. What the policy lacks itself cannot be evaluated any more.
+   * @param decoder It is taken over.
+   */
+  useDecoder(decoder: ChunkDecoder): void {
+    this.#decoder?.[Symbol.dispose]();
+    this.#decoder = decoder;
   }
 
   /** Pictures and prompt ids of a batch. */
@@ -209,13 +184,50 @@ export class ActorCritic implements Disposable {
     options: { readonly temperature: number; readonly random: () => number },
   ): Promise<SampledChunk[]> {
     const input = this.prepareInput(observations);
-    const states = input.ids.prompts.map((p) => this.grammar.start(this.#tokenBudget(p)));
-    const budget = Math.max(...input.ids.prompts.map((p) => this.#tokenBudget(p)));
-    const tokens: number[][] = observations.map(() => []);
-    const logProb = new Float64Array(observations.length);
-    const entropy = new Float64Array(observations.length);
+    const budgets = input.ids.prompts.map((prompt) => this.#tokenBudget(prompt));
+    const decoder = this.#decoder;
+    const decoded = decoder === null
+      ? await this.#decode(input, budgets, options)
+      : await oneByOne(inputRows(input), (row, i) =>
+        decoder.sample(row, { ...options, maxTokens: budgets[i] }));
+    const { precision } = this.network.backbone;
+    const behaviour = decoder ? { precision, decoder: decoder.name } : behaviourOfTfjs(precision);
+    return decoded.map(({ tokens, logProbs, entropies, value }, i) => {
+      checkFinite(logProbs, "the log-probabilities of a chunk");
+      // What a broken kernel has drawn against the grammar would decode to another length.
+      if (decoder) this.grammar.check(tokens, budgets[i]);
+      // A certain token's may come out above 0 by rounding.
+      const ownLogProbs = Array.from(logProbs, (logProb) => Math.min(0, logProb));
+      const { horizon, actionDim } = this.shape;
+      const chunk = {
+        tokens: Int32Array.from(tokens),
+        actions: this.assets.fast.decode(tokens, horizon, actionDim),
+        logProb: ownLogProbs.reduce((sum, logProb) => sum + logProb, 0),
+        tokenLogProbs: Float32Array.from(ownLogProbs),
+        behaviour,
+        entropy: Array.from(entropies).reduce((sum, entropy) => sum + entropy, 0) / tokens.length,
+        value,
+      };
+      checkFinite(chunk.actions, "the actions of a chunk");
+      checkFinite(chunk.entropy, "the entropy of a chunk");
+      checkFinite(chunk.value, "the value of a chunk");
+      return chunk;
+    });
+  }
 
-    using decoding = await startDecoding(this.network, input, budget);
+  /** Decode a batch with tfjs. */
+  async #decode(
+    input: NetworkInput,
+    budgets: readonly number[],
+    options: { readonly temperature: number; readonly random: () => number },
+  ): Promise<DecodedChunk[]> {
+    const states = budgets.map((budget) => this.grammar.start(budget));
+    const rows = budgets.map(() => ({
+      tokens: [] as number[],
+      logProbs: [] as number[],
+      entropies: [] as number[],
+    }));
+    using decoding = await startDecoding(this.network, input, Math.max(...budgets));
     for (;;) {
       const { logits } = decoding;
       states.forEach((state, row) => {
@@ -224,32 +236,19 @@ export class ActorCritic implements Disposable {
         const draw = drawToken(logits, row, allowed, options.temperature, options.random);
         // Logits of which one is not finite show here, before the chunk goes on from them.
         checkFinite(draw.logProb, "a token's log-probability");
-        tokens[row].push(draw.token);
-        logProb[row] += draw.logProb;
-        entropy[row] += draw.entropy;
+        rows[row].tokens.push(draw.token);
+        rows[row].logProbs.push(draw.logProb);
+        rows[row].entropies.push(draw.entropy);
         states[row] = this.grammar.next(state, draw.token);
       });
       if (states.every((state) => this.grammar.isDone(state))) break;
       // Rows that are done are fed their last token again; nobody reads what comes of it.
-      await decoding.feed(tokens.map((row) => row[row.length - 1]));
+      await decoding.feed(rows.map(({ tokens }) => tokens[tokens.length - 1]));
     }
-    const lengths = tokens.map((row) => row.length);
     const values = this.shape.valueInput === "chunk"
-      ? await decoding.finish(lengths)
+      ? await decoding.finish(rows.map(({ tokens }) => tokens.length))
       : decoding.values;
-    return tokens.map((row, i) => {
-      const chunk = {
-        tokens: Int32Array.from(row),
-        actions: this.assets.fast.decode(row, this.shape.horizon, this.shape.actionDim),
-        logProb: logProb[i],
-        entropy: entropy[i] / row.length,
-        value: values[i],
-      };
-      checkFinite(chunk.actions, "the actions of a chunk");
-      checkFinite(chunk.entropy, "the entropy of a chunk");
-      checkFinite(chunk.value, "the value of a chunk");
-      return chunk;
-    });
+    return rows.map((row, i) => ({ ...row, value: values[i] }));
   }
 
   /**
@@ -269,8 +268,18 @@ export class ActorCritic implements Disposable {
       const chunks = await this.sampleActions(observations, { temperature: 0, random: () => 0 });
       return Float32Array.from(chunks, (c) => c.value);
     }
-    using decoding = await startDecoding(this.network, this.prepareInput(observations), 1);
-    checkFinite(decoding.values, "the values of observations");
+    const values = await this.#readValues(this.prepareInput(observations));
+    checkFinite(values, "the values of observations");
+    return values;
+  }
+
+  async #readValues(input: NetworkInput): Promise<Float32Array> {
+    const decoder = this.#decoder;
+    if (decoder !== null) {
+      const read = (row: DecoderInput) => decoder.observationValue(row);
+      return Float32Array.from(await oneByOne(inputRows(input), read));
+    }
+    using decoding = await startDecoding(this.network, input, 1);
     return Float32Array.from(decoding.values);
   }
 
@@ -340,19 +349,27 @@ export class ActorCritic implements Disposable {
   /**
    * The differentiable pass over prepared chunks. Call inside `tf.tidy` or a gradient function.
    * @param temperature The one that the chunks were sampled with.
+   * @throws RangeError if a decoder acts for the policy: it has the weights.
    */
   evaluate({ input, tokens, allowed }: PreparedChunks, temperature = 1): Evaluation {
+    if (this.#decoder !== null) {
+      throw new RangeError(
+        `Cannot evaluate chunks: ${this.#decoder.description} has the policy's weights and only ` +
+          "acts; load the policy with --decoder tfjs",
+      );
+    }
     const { logits, value } = forward(this.network, input, tokens);
     const [batch, steps, vocab] = logits.shape;
     const { mask, chosen, isToken } = tokenMasks(tokens, allowed, steps, vocab);
     const masked = tf.add(tf.div(logits, temperature), tf.tensor3d(mask, logits.shape));
     const logProbs = tf.logSoftmax(masked) as Tensor3D;
-    const picked = tf.sum(tf.mul(logProbs, tf.tensor3d(chosen, logits.shape)), 2);
+    const picked = tf.sum(tf.mul(logProbs, tf.tensor3d(chosen, logits.shape)), 2) as Tensor2D;
     const present = tf.tensor2d(isToken, [batch, steps]);
     const lengths = tf.tensor1d(tokens.map((row) => row.length));
     const tokenEntropy = tf.neg(tf.sum(tf.mul(tf.exp(logProbs), tf.maximum(logProbs, -1e4)), 2));
     return {
       logProb: tf.sum(picked, 1) as Tensor1D,
+      tokenLogProbs: picked,
       entropy: tf.div(tf.sum(tf.mul(tokenEntropy, present), 1), lengths) as Tensor1D,
       value,
       logProbs,
@@ -401,9 +418,27 @@ export class ActorCritic implements Disposable {
 
   /** Free all weights. */
   [Symbol.dispose](): void {
+    this.#decoder?.[Symbol.dispose]();
     this.network.backbone.dispose();
     this.network.valueHead.dispose();
   }
+}
+
+/** The observations of a batch, each by itself. */
+function inputRows({ images, ids }: NetworkInput): DecoderInput[] {
+  const cameras = CAMERA_NAMES.length;
+  return ids.prompts.map((prompt, i) => ({
+    images: images.slice(i * cameras, (i + 1) * cameras),
+    prompt,
+    forced: ids.forced,
+  }));
+}
+
+/** One after the other: a decoder has room for one chunk at a time. */
+async function oneByOne<T, R>(rows: readonly T[], work: (row: T, i: number) => Promise<R>) {
+  const results: R[] = [];
+  for (const [i, row] of rows.entries()) results.push(await work(row, i));
+  return results;
 }
 
 /** Some rows of prepared chunks, in the order given. */

@@ -12,6 +12,7 @@ import { type NormStats, normStatsFingerprint } from "../tokenizer/normalization
 import type { QuantizedTensor } from "../quant/quantized_tensor.ts";
 import type { HostTensor } from "../types.ts";
 import { ActorCritic, type PolicyShape } from "./actor_critic.ts";
+import { CRITIC_PATHS, type DecoderSource } from "./chunk_decoder.ts";
 import { loadAssets } from "./load_assets.ts";
 import type { WantedModel } from "./load_description.ts";
 import { readWeightsOf } from "./load_weights.ts";
@@ -36,6 +37,8 @@ export interface CriticOptions {
   readonly adaptToPi?: boolean;
   /** How the policy's matrices are kept; as the checkpoint has them if absent. */
   readonly precision?: Precision;
+  /** Plans what acts in the place of tfjs, such as the engine on the GPU; tfjs acts if absent. */
+  readonly decoders?: DecoderSource;
   /** Standard normal numbers for its fresh weights. */
   readonly normal: () => number;
 }
@@ -142,14 +145,22 @@ export async function buildPolicy(
     ...byName(checkpoint.actorBackbone),
     ...checkpoint.quantized ?? [],
   ]);
+  const storage = { precision: critic.precision ?? "float32", quantized: variant.quantized };
+  const plan = critic.decoders?.plan(shape, storage) ?? null;
   const backbone = new ParameterStore(backboneSpecs(variant), tensors, {
-    precision: critic.precision ?? "float32",
-    quantized: variant.quantized,
+    ...storage,
+    isElsewhere: plan?.holds,
   });
   owned.defer(() => backbone.dispose());
-  const valueHead = new ParameterStore(headSpecs, head);
+  const valueHead = new ParameterStore(headSpecs, head, {
+    precision: "float32",
+    isElsewhere: plan ? (path) => plan.holds(CRITIC_PATHS + path) : undefined,
+  });
   owned.defer(() => valueHead.dispose());
   const policy = new ActorCritic(shape, assets, backbone, valueHead);
+  if (plan) {
+    policy.useDecoder(await plan.open(policy, { backbone: tensors, valueHead: head, storage }));
+  }
   owned.move();
   return policy;
 }
@@ -195,7 +206,7 @@ export function policySignature(
 
 /** Prefixes that keep the actor's and the critic's weights apart on the wire and in checkpoints. */
 const ACTOR_PREFIX = "actor_backbone/";
-const CRITIC_PREFIX = "value_head/";
+const CRITIC_PREFIX = CRITIC_PATHS;
 
 /** All weights in host memory, under prefixed names. */
 export async function readWeights({ network }: ActorCritic): Promise<HostTensor[]> {
@@ -221,7 +232,10 @@ export function splitWeights(
  * Write weights into a policy, between two chunks.
  * @throws RangeError if a name or a shape is not the policy's; nothing has been written then.
  */
-export function assignWeights({ network }: ActorCritic, weights: readonly HostTensor[]): void {
+export function assignWeights(
+  { network, decoder }: ActorCritic,
+  weights: readonly HostTensor[],
+): void {
   const stray = weights.find(({ name }) =>
     !name.startsWith(ACTOR_PREFIX) && !name.startsWith(CRITIC_PREFIX)
   );
@@ -233,6 +247,13 @@ export function assignWeights({ network }: ActorCritic, weights: readonly HostTe
   const { actorBackbone, valueHead } = splitWeights(weights);
   network.backbone.check(actorBackbone);
   network.valueHead.check(valueHead);
+  const withPaths = weights.map(({ name, shape, data }) => ({
+    name: name.startsWith(ACTOR_PREFIX) ? name.slice(ACTOR_PREFIX.length) : name,
+    shape,
+    data,
+  }));
+  decoder?.check(withPaths);
   network.backbone.assign(actorBackbone);
   network.valueHead.assign(valueHead);
+  decoder?.assign(withPaths);
 }

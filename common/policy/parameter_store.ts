@@ -30,6 +30,11 @@ export interface StoragePlan {
   readonly precision: Precision;
   /** Matrices that are kept in few bits; all if absent. */
   readonly quantized?: readonly MatrixKind[];
+  /**
+   * Parameters that are kept elsewhere, such as in a decode engine: their values are checked, but not
+   * uploaded. None if absent.
+   */
+  readonly isElsewhere?: (path: string) => boolean;
 }
 
 const BITS: Readonly<Record<Precision, Bits | undefined>> = {
@@ -48,6 +53,7 @@ export class ParameterStore {
   readonly specs: readonly ParameterSpec[];
   /** How its matrices are kept; a tensor that came in few bits counts. */
   readonly precision: Precision;
+  readonly #isElsewhere: (path: string) => boolean;
   readonly #weights = new Map<string, Weight[]>();
 
   /**
@@ -63,6 +69,7 @@ export class ParameterStore {
     storage: StoragePlan = { precision: "float32" },
   ) {
     this.specs = specs;
+    this.#isElsewhere = storage.isElsewhere ?? (() => false);
     // All are checked before the first variable is made: a constructor that throws owns nothing.
     const values = specs.map((spec) => {
       const found = tensors.get(spec.path);
@@ -92,6 +99,7 @@ export class ParameterStore {
     using made = new DisposableStack(); // frees what is there if a number cannot be quantised
     made.defer(() => this.dispose());
     specs.forEach((spec, i) => {
+      if (this.#isElsewhere(spec.path)) return;
       this.#weights.set(spec.path, makeWeights(spec, values[i], wanted, storage.quantized));
     });
     made.move();
@@ -115,8 +123,10 @@ export class ParameterStore {
   /**
    * The weight of a path, in float32 or few bits.
    * @param index Which of the stacked layers; 0 for arrays that are not stacked.
+   * @throws RangeError if there is none, or it is kept elsewhere.
    */
   weight(path: string, index = 0): Weight {
+    this.#refuseElsewhere("compute with", path);
     const weight = this.#weights.get(path)?.[index];
     if (!weight) throw new RangeError(`The policy has no parameter ${path} at layer ${index}`);
     return weight;
@@ -129,18 +139,19 @@ export class ParameterStore {
 
   /**
    * The variables whose path passes a test, in a fixed order.
-   * @throws RangeError if one of them is kept in few bits, which cannot be trained.
+   * @throws RangeError if one of them is kept in few bits, which cannot be trained, or elsewhere.
    */
   select(accepts: (path: string) => boolean): Variable[] {
-    return this.specs.filter((s) => accepts(s.path)).flatMap((s) =>
-      this.#weights.get(s.path)!.map((weight) => {
+    return this.specs.filter((s) => accepts(s.path)).flatMap((s) => {
+      this.#refuseElsewhere("train", s.path);
+      return this.#weights.get(s.path)!.map((weight) => {
         if (!(weight instanceof QuantizedMatrix)) return weight;
         throw new RangeError(
           `Cannot train parameter ${s.path}: it is kept in ${weight.bits} bits; train the adapters ` +
             "of a LoRA variant, or use --precision float32 with a checkpoint in float32",
         );
-      })
-    );
+      });
+    });
   }
 
   /** Bytes that all weights take. */
@@ -160,13 +171,15 @@ export class ParameterStore {
   }
 
   /**
-   * Write new values into the weights, quantised where those are. Nothing is rebuilt.
+   * Write new values into the weights, quantised where those are. Nothing is rebuilt. Those kept
+   * elsewhere are for whoever keeps them to write.
    * @throws RangeError as {@link ParameterStore.check} does; nothing has been written then.
    */
   assign(tensors: readonly HostTensor[]): void {
     this.check(tensors);
     for (const tensor of tensors) {
       const spec = this.#specOf(tensor);
+      if (this.#isElsewhere(tensor.name)) continue;
       const weights = this.#weights.get(tensor.name)!;
       const [first] = weights;
       if (first instanceof QuantizedMatrix) {
@@ -195,10 +208,22 @@ export class ParameterStore {
     return spec;
   }
 
-  /** Read every array back in float32, in the layout of a checkpoint. */
+  #refuseElsewhere(verb: string, path: string): void {
+    if (!this.#isElsewhere(path)) return;
+    throw new RangeError(
+      `Cannot ${verb} parameter ${path}: a decode engine keeps it, which only acts; load the ` +
+        "policy with --decoder tfjs",
+    );
+  }
+
+  /**
+   * Read every array back in float32, in the layout of a checkpoint.
+   * @throws RangeError if one is kept elsewhere.
+   */
   async toHost(): Promise<HostTensor[]> {
     const out: HostTensor[] = [];
     for (const spec of this.specs) {
+      this.#refuseElsewhere("read back", spec.path);
       const data = new Float32Array(count(spec.shape));
       const weights = this.#weights.get(spec.path)!;
       const size = data.length / weights.length;

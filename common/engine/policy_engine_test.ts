@@ -1,0 +1,160 @@
+import assert from "node:assert/strict";
+import { closeGpu, currentGpu, useGpu } from "../device/current_gpu.ts";
+import { whyNoWebgpu } from "../device/testing.ts";
+import { ActorCritic, type PolicyShape } from "../policy/actor_critic.ts";
+import { useDevice } from "../policy/backend.ts";
+import { CRITIC_PATHS } from "../policy/chunk_decoder.ts";
+import { assignWeights, readWeights } from "../policy/load.ts";
+import { backboneSpecs, ParameterStore, valueHeadSpecs } from "../policy/parameters.ts";
+import {
+  ACTION_DIM,
+  countTensors,
+  drawEverything,
+  HORIZON,
+  makeAssets,
+  makeObservations,
+  maxDifference,
+  MICRO,
+} from "../policy/testing.ts";
+import { seededRandom } from "../random.ts";
+import { isEngineWeight, PolicyEngine } from "./policy_engine.ts";
+
+const reason = await whyNoWebgpu();
+if (reason) console.log(`Tests of the engine behind a policy are skipped: ${reason}.`);
+const onGpu = { ignore: reason !== undefined };
+const GREEDY = { temperature: 0, random: () => 0 };
+/** Nats a token and units of value; numbers are of about 1. */
+const TOLERANCE = 2e-3;
+
+const SHAPE: PolicyShape = {
+  variant: MICRO,
+  horizon: HORIZON,
+  actionDim: ACTION_DIM,
+  maxTokenLen: 64,
+  valueHeadHiddenDim: 16,
+  valueInput: "observation",
+  maxValueSteps: 8,
+  isCriticDetached: false,
+};
+
+/** A policy in 8 bits, with or without the engine. */
+async function build(
+  { hasEngine, seed = 1, ...changes }: Partial<PolicyShape> & {
+    hasEngine: boolean;
+    seed?: number;
+  },
+): Promise<ActorCritic> {
+  const shape = { ...SHAPE, ...changes };
+  const storage = { precision: "int8" as const };
+  const holds = (path: string) => hasEngine && isEngineWeight(path);
+  const specs = backboneSpecs(shape.variant);
+  const headSpecs = valueHeadSpecs(shape.variant.gemma.width, shape.valueHeadHiddenDim);
+  const backbone = drawEverything(specs, seed);
+  const valueHead = drawEverything(headSpecs, seed + 1);
+  const policy = new ActorCritic(
+    shape,
+    makeAssets(),
+    new ParameterStore(specs, backbone, { ...storage, isElsewhere: holds }),
+    new ParameterStore(headSpecs, valueHead, {
+      precision: "float32",
+      isElsewhere: (path) => holds(CRITIC_PATHS + path),
+    }),
+  );
+  if (hasEngine) {
+    const weights = { backbone, valueHead, storage };
+    policy.useDecoder(await PolicyEngine.create(currentGpu()!, policy, weights));
+  }
+  return policy;
+}
+
+/** Run a test with tfjs on a GPU, and leave tfjs without. */
+async function withGpu(test: () => Promise<void>): Promise<void> {
+  await useDevice("cpu");
+  await useGpu({ allowSoftware: true });
+  try {
+    await test();
+  } finally {
+    await closeGpu();
+    await useDevice("cpu");
+  }
+}
+
+for (const valueInput of ["observation", "chunk"] as const) {
+  Deno.test(
+    `an engine acts as tfjs does, with a critic that reads the ${valueInput}`,
+    onGpu,
+    () =>
+      withGpu(async () => {
+        using plain = await build({ hasEngine: false, valueInput });
+        using acting = await build({ hasEngine: true, valueInput });
+        const seen = makeObservations(3, 4);
+        const chunks = await acting.sampleActions(seen, GREEDY);
+        const expected = await plain.sampleActions(seen, GREEDY);
+        chunks.forEach((chunk, i) => {
+          assert.deepEqual(chunk.tokens, expected[i].tokens);
+          assert.deepEqual(chunk.actions, expected[i].actions);
+          assert.deepEqual(chunk.behaviour, { precision: "int8", decoder: "engine" });
+          const numbers = (c: typeof chunk) => [...c.tokenLogProbs, c.logProb, c.entropy, c.value];
+          assert.ok(maxDifference(numbers(chunk), numbers(expected[i])) < TOLERANCE);
+        });
+        const values = await acting.observationValues(seen);
+        assert.ok(maxDifference(values, await plain.observationValues(seen)) < TOLERANCE);
+        assert.equal(acting.decoder!.times.chunks, valueInput === "chunk" ? 8 : 4);
+        // Two who ask at once get what one after the other would.
+        const both = [seen.slice(0, 1), seen.slice(1, 2)].map((one) =>
+          acting.sampleActions(one, GREEDY)
+        );
+        const found = (await Promise.all(both)).flat().map(({ tokens }) => tokens);
+        assert.deepEqual(found, expected.slice(0, 2).map(({ tokens }) => tokens));
+      }),
+  );
+}
+
+Deno.test(
+  "a policy with an engine takes new weights and leaks nothing",
+  onGpu,
+  () =>
+    withGpu(async () => {
+      const before = countTensors();
+      {
+        using acting = await build({ hasEngine: true });
+        using learner = await build({ hasEngine: false, seed: 7 });
+        const seen = makeObservations(5, 3);
+        const weights = await readWeights(learner);
+        assignWeights(acting, weights);
+        const chunks = await acting.sampleActions(seen, GREEDY);
+        const expected = await learner.sampleActions(seen, GREEDY);
+        assert.deepEqual(chunks.map((c) => c.tokens), expected.map((c) => c.tokens));
+        const short = weights.map((t) =>
+          t.name.endsWith("final_norm/scale") ? { ...t, shape: [3], data: new Float32Array(3) } : t
+        );
+        assert.throws(() => assignWeights(acting, short), { name: "RangeError" });
+        const again = await acting.sampleActions(seen, GREEDY);
+        assert.deepEqual(again.map((c) => c.tokens), chunks.map((c) => c.tokens));
+      }
+      assert.equal(countTensors(), before);
+    }),
+);
+
+Deno.test(
+  "a policy with an engine is not evaluated, trained or read back",
+  onGpu,
+  () =>
+    withGpu(async () => {
+      using acting = await build({ hasEngine: true });
+      const seen = makeObservations(6, 1);
+      const [{ tokens }] = await acting.sampleActions(seen, {
+        temperature: 1,
+        random: seededRandom(1),
+      });
+      const sentence =
+        "Cannot evaluate chunks: the decode engine has the policy's weights and only " +
+        "acts; load the policy with --decoder tfjs";
+      await assert.rejects(acting.computeActionChunkLogProb(seen, [tokens]), { message: sentence });
+      await assert.rejects(readWeights(acting), /^RangeError: Cannot read back .+ --decoder tfjs$/);
+      assert.throws(
+        () => acting.network.backbone.select((path) => path.includes("norm")),
+        /^RangeError: Cannot train parameter .+ a decode engine keeps it/,
+      );
+    }),
+);
