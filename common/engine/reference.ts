@@ -5,20 +5,22 @@
  */
 
 import { NORM_EPSILON, ROPE_MAX_WAVELENGTH } from "../policy/variants.ts";
-import { type PackedMatrix, unpackRows } from "../quant/packed_matrix.ts";
+import { type MatrixRows, toFloats } from "./packed_rows.ts";
 
 /**
- * Product of a packed matrix with a vector.
+ * Product of a matrix with a vector.
  *
  * @param matrix `[R, C]`.
  * @param x `[C]`.
  * @returns `[R]`.
  */
-export function referenceMatvec(matrix: PackedMatrix, x: ArrayLike<number>): Float64Array {
-  const weights = new Float32Array(matrix.columns); // exact: an integer times a half
-  return Float64Array.from({ length: matrix.rows }, (_, row) => {
-    unpackRows(matrix, row, 1, weights);
-    return weights.reduce((sum, w, c) => sum + w * x[c], 0);
+export function referenceMatvec(matrix: MatrixRows, x: ArrayLike<number>): Float64Array {
+  const { rows, columns } = matrix;
+  const weights = toFloats(matrix);
+  return Float64Array.from({ length: rows }, (_, row) => {
+    let sum = 0;
+    for (let c = 0; c < columns; c++) sum += weights[row * columns + c] * x[c];
+    return sum;
   });
 }
 

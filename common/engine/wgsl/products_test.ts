@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { createGpuMatrix, type GpuMatrix, rowsPerShard, writeRows } from "../gpu_matrix.ts";
-import type { PackedMatrix } from "../../quant/packed_matrix.ts";
-import { paddedColumns } from "../packed_rows.ts";
+import { floatRows, type MatrixRows, paddedColumns, type WeightBits } from "../packed_rows.ts";
 import { referenceGelu, referenceMatvec, referenceRmsNorm, relativeError } from "../reference.ts";
 import {
   download,
@@ -30,9 +29,15 @@ const SHAPES = [
   { rows: 130, columns: 20 },
   { rows: 6, columns: 1100 },
 ];
-const BITS = [8, 4] as const;
+const BITS = [8, 4, 32] as const;
 
-function onGpu(gpu: TestGpu, packed: PackedMatrix, limit?: number): GpuMatrix {
+function randomMatrix(seed: number, rows: number, columns: number, bits: WeightBits): MatrixRows {
+  if (bits !== 32) return randomPacked(seed, rows, columns, bits);
+  const layout = { outer: rows, contraction: columns, inner: 1, outerAxes: 1, contractionAxes: 1 };
+  return floatRows(noise(seed, rows * columns), layout, 0, rows);
+}
+
+function onGpu(gpu: TestGpu, packed: MatrixRows, limit?: number): GpuMatrix {
   const matrix = createGpuMatrix(gpu.buffers, "test", packed, limit);
   writeRows(gpu.device, matrix, 0, packed);
   return matrix;
@@ -40,7 +45,7 @@ function onGpu(gpu: TestGpu, packed: PackedMatrix, limit?: number): GpuMatrix {
 
 async function matvec(
   gpu: TestGpu,
-  packed: PackedMatrix,
+  packed: MatrixRows,
   x: Float32Array,
   options: { norm?: Float32Array; shape?: MatvecShape; limit?: number; isDone?: boolean } = {},
 ): Promise<Float32Array> {
@@ -71,7 +76,7 @@ Deno.test({
     using gpu = await openTestGpu();
     const cases = BITS.flatMap((bits) => SHAPES.map((shape) => ({ ...shape, bits })));
     for (const { rows, columns, bits } of cases) {
-      const packed = randomPacked(rows, rows, columns, bits);
+      const packed = randomMatrix(rows, rows, columns, bits);
       const x = noise(1, columns);
       const norm = noise(2, columns);
       const plain = await matvec(gpu, packed, x);
@@ -111,6 +116,11 @@ Deno.test({
     // A binding that holds 64 rows: four shards, the last with 11.
     const split = await matvec(gpu, packed, x, { norm, limit: 64 * paddedColumns(300) + 1 });
     assert.ok(relativeError(split, expected) < TOLERANCE, "split");
+    const floats = randomMatrix(3, 203, 300, 32);
+    const limit = 64 * 4 * paddedColumns(300);
+    const splitFloats = await matvec(gpu, floats, x, { norm, limit });
+    const expectedFloats = referenceMatvec(floats, referenceRmsNorm(x, norm));
+    assert.ok(relativeError(splitFloats, expectedFloats) < TOLERANCE, "split floats");
   },
 });
 
@@ -126,7 +136,7 @@ Deno.test({
 
 async function matmul(
   gpu: TestGpu,
-  packed: PackedMatrix,
+  packed: MatrixRows,
   x: Float32Array,
   limit?: number,
 ): Promise<Float32Array> {
@@ -159,8 +169,8 @@ Deno.test({
     using gpu = await openTestGpu();
     for (const [i, { rows, columns }] of SHAPES.entries()) {
       const tokens = [1, 3, 65, 64, 130][i];
-      const bits = BITS[i % 2];
-      const packed = randomPacked(rows, rows, columns, bits);
+      const bits = BITS[i % BITS.length];
+      const packed = randomMatrix(rows, rows, columns, bits);
       const x = noise(7, tokens * columns);
       const expected = Array.from(
         { length: tokens },
@@ -168,7 +178,8 @@ Deno.test({
       ).flat();
       const whole = await matmul(gpu, packed, x);
       assert.ok(relativeError(whole, expected) < TOLERANCE, `${tokens}×${rows}×${columns}`);
-      const split = await matmul(gpu, packed, x, 64 * paddedColumns(columns));
+      const rowBytes = paddedColumns(columns) * bits / 8;
+      const split = await matmul(gpu, packed, x, 64 * rowBytes);
       assert.ok(relativeError(split, expected) < TOLERANCE, `${tokens}×${rows}×${columns} split`);
     }
   },
@@ -206,5 +217,6 @@ Deno.test({
 
 Deno.test("rowsPerShard() refuses a binding that holds too few rows", () => {
   assert.equal(rowsPerShard(8, 33, 64 * 130 + 65), 130);
+  assert.equal(rowsPerShard(32, 33, 4 * 64 * 130 + 65), 130);
   assert.throws(() => rowsPerShard(8, 2048, 4095), /a binding holds 4095$/);
 });

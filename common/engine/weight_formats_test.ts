@@ -1,0 +1,149 @@
+import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
+import { openAny } from "../device/testing.ts";
+import type { ActorCritic } from "../policy/actor_critic.ts";
+import { useDevice } from "../policy/backend.ts";
+import { loadPolicy } from "../policy/load.ts";
+import { makeObservations, makePolicy, maxDifference, normalSource } from "../policy/testing.ts";
+import { matrixLayout } from "../quant/matrix_layout.ts";
+import {
+  dequantizeTensor,
+  type QuantizedTensor,
+  type QuantizedWeights,
+  quantizeTensor,
+} from "../quant/quantized_tensor.ts";
+import type { HostTensor } from "../types.ts";
+import { DecodeEngine, type EngineOptions } from "./decode_engine.ts";
+import { engineModelOf } from "./engine_model.ts";
+import { decodeWithTfjs, hasAdapter } from "./testing.ts";
+
+const ignore = !await hasAdapter();
+const REACH = fileURLToPath(new URL("../pretrained/reach", import.meta.url));
+const GREEDY = { temperature: 0, random: () => 0 };
+
+function loadReach() {
+  return loadPolicy(REACH, {
+    valueHeadHiddenDim: 16,
+    valueInput: "observation",
+    maxValueSteps: 8,
+    isCriticDetached: true,
+    normal: normalSource(1),
+  });
+}
+
+/** A policy's arrays in float32, as an engine takes them. */
+async function floatsOf(policy: ActorCritic): Promise<QuantizedWeights> {
+  const tensors = await policy.network.backbone.toHost();
+  return { matrices: new Map(), floats: new Map(tensors.map((tensor) => [tensor.name, tensor])) };
+}
+
+/** Decode with both, and compare each token. */
+async function assertDecodesAlike(
+  policy: ActorCritic,
+  weights: QuantizedWeights,
+  options: EngineOptions,
+  { seed, count, tolerance }: {
+    readonly seed: number;
+    readonly count: number;
+    readonly tolerance: number;
+  },
+): Promise<void> {
+  using gpu = await openAny();
+  using engine = await DecodeEngine.create(gpu, engineModelOf(policy), weights, options);
+  const { imageSize } = policy.shape.variant.siglip;
+  for (const observation of makeObservations(seed, count, imageSize)) {
+    const expected = await decodeWithTfjs(policy, observation, GREEDY);
+    engine.prefill(expected.prefix);
+    const sample = await engine.sample({ ...GREEDY, maxTokens: expected.maxTokens });
+    assert.deepEqual([...sample.tokens], expected.tokens);
+    const gap = maxDifference(sample.logProbs, expected.logProbs);
+    assert.ok(gap < tolerance, `log-probabilities differ by ${gap}`);
+  }
+}
+
+Deno.test({
+  name: "DecodeEngine decodes the shipped policy in float32 as tfjs does",
+  ignore,
+  async fn() {
+    await useDevice("wasm");
+    const { policy } = await loadReach();
+    using _policy = policy;
+    const weights = await floatsOf(policy);
+    await assertDecodesAlike(policy, weights, {}, { seed: 3, count: 12, tolerance: 1e-4 });
+  },
+});
+
+Deno.test({
+  name:
+    "DecodeEngine decodes the shipped policy with the matrices in 8 bits that its variant names",
+  ignore,
+  async fn() {
+    await useDevice("wasm");
+    const { policy } = await loadReach();
+    using _policy = policy;
+    const weights = await floatsOf(policy);
+    const { quantized } = policy.shape.variant;
+    const rounded: HostTensor[] = [];
+    for (const tensor of weights.floats.values()) {
+      const layout = matrixLayout(tensor.name, tensor.shape, quantized);
+      if (!layout || !tensor.name.includes("/llm/")) continue;
+      rounded.push(dequantizeTensor(quantizeTensor(tensor, layout, 8)));
+    }
+    assert.equal(rounded.length, 2); // gate and up, down
+    policy.network.backbone.assign(rounded);
+    const options = { storage: { precision: "int8", quantized } } as const;
+    await assertDecodesAlike(policy, weights, options, { seed: 4, count: 6, tolerance: 1e-4 });
+  },
+});
+
+Deno.test({
+  name: "DecodeEngine decodes with any mixture of float32 and few bits, split or whole",
+  ignore,
+  async fn() {
+    await useDevice("cpu");
+    const mixtures: readonly [RegExp, 8 | 4][] = [
+      [/attn/, 8],
+      [/q_einsum|mlp\/linear/, 4],
+      [/embedding|attn_vec/, 8],
+    ];
+    for (const [i, [names, bits]] of mixtures.entries()) {
+      using policy = makePolicy({}, 20 + i);
+      const matrices = new Map<string, QuantizedTensor>();
+      const { floats } = await floatsOf(policy);
+      const rest = new Map(floats);
+      for (const [name, tensor] of floats) {
+        const layout = matrixLayout(name, tensor.shape);
+        if (!layout || !name.includes("/llm/") || !names.test(name)) continue;
+        matrices.set(name, quantizeTensor(tensor, layout, bits));
+        rest.delete(name);
+      }
+      policy.network.backbone.assign([...matrices.values()].map(dequantizeTensor));
+      const options = i === 0 ? {} : { maxBindingBytes: 4096 };
+      const size = { seed: 30 + i, count: 2, tolerance: 1e-3 };
+      await assertDecodesAlike(policy, { matrices, floats: rest }, options, size);
+    }
+  },
+});
+
+Deno.test({
+  name: "DecodeEngine.updateWeights() writes few bits into matrices in float32",
+  ignore,
+  async fn() {
+    await useDevice("cpu");
+    using policy = makePolicy();
+    using gpu = await openAny();
+    const model = engineModelOf(policy);
+    using engine = await DecodeEngine.create(gpu, model, await floatsOf(policy));
+    const name = "PaliGemma/llm/layers/mlp/linear";
+    const { floats } = await floatsOf(policy);
+    const tensor = floats.get(name)!;
+    const rounded = quantizeTensor(tensor, matrixLayout(name, tensor.shape)!, 4);
+    policy.network.backbone.assign([dequantizeTensor(rounded)]);
+    engine.updateWeights([rounded]);
+    const expected = await decodeWithTfjs(policy, makeObservations(5, 1)[0], GREEDY);
+    engine.prefill(expected.prefix);
+    const sample = await engine.sample({ ...GREEDY, maxTokens: expected.maxTokens });
+    assert.deepEqual([...sample.tokens], expected.tokens);
+    assert.ok(maxDifference(sample.logProbs, expected.logProbs) < 1e-3);
+  },
+});
