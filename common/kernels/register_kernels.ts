@@ -11,6 +11,16 @@ import type { NamedTensorMap, Tensor, TensorInfo } from "../policy/tensors.ts";
 /** Kernels of one kind of backend by their names; each is called with its inputs, attributes, backend. */
 export type KernelTable = Readonly<Record<string, (args: never) => TensorInfo | TensorInfo[]>>;
 
+/** What a kernel is called with: tensors by name, attributes, and the backend that it runs on. */
+export interface KernelArgs<Inputs extends string, Attrs, Backend> {
+  /** Tensors by name. */
+  readonly inputs: Readonly<Record<Inputs, TensorInfo>>;
+  /** Attributes. */
+  readonly attrs: Attrs;
+  /** Where it runs. */
+  readonly backend: Backend;
+}
+
 /** The gradient of one kernel. */
 export interface KernelGradient {
   /** Inputs that it needs. None if absent. */

@@ -88,10 +88,16 @@ export const shiftRight: Binary = binary(0x76);
 export const addF32: Binary = binary(0x92);
 /** Product of two f32. */
 export const mulF32: Binary = binary(0x94);
+/** Difference of two f32. */
+export const subF32: Binary = binary(0x93);
 /** Quotient of two f32. */
 export const divF32: Binary = binary(0x95);
 /** The greater of two f32. */
 export const maxF32: Binary = binary(0x97);
+/** Square root of an f32. */
+export const sqrtF32: Unary = unary(0x91);
+/** An i32 as f32. */
+export const toF32: Unary = unary(0xb2);
 /** The f32 with the bits of an i32. */
 export const bitsToF32: Unary = unary(0xbe);
 /** Sum of two vectors of four f32. */
@@ -100,6 +106,10 @@ export const addF32x4: Binary = binary(...simd(0xe4));
 export const mulF32x4: Binary = binary(...simd(0xe6));
 /** Difference of two vectors of four f32. */
 export const subF32x4: Binary = binary(...simd(0xe5));
+/** Quotient of two vectors of four f32. */
+export const divF32x4: Binary = binary(...simd(0xe7));
+/** The less of two f32, four times. */
+export const minF32x4: Binary = binary(...simd(0xe8));
 /** The greater of two f32, four times. */
 export const maxF32x4: Binary = binary(...simd(0xe9));
 /** All bits set where one f32 is less than another, four times. */

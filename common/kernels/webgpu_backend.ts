@@ -48,6 +48,8 @@ export interface WebgpuBackend {
     dtype: string,
     uniforms: readonly Uniform[],
   ): TensorInfo;
+  /** Free a tensor. */
+  disposeData(dataId: object): void;
 }
 
 /** What sets a program apart. */
@@ -89,3 +91,20 @@ export const GROUP_ID = `
   fn groupId() -> i32 {
     return i32((workgroupId.z * numWorkgroups.y + workgroupId.y) * numWorkgroups.x + workgroupId.x);
   }`;
+
+/** WGSL: `sumOfGroup(value)`, for all threads of a workgroup, adds up what each has. */
+export function groupSum(threads: number): string {
+  return `
+  var<workgroup> groupParts : array<f32, ${threads}>;
+  fn sumOfGroup(value : f32) -> f32 {
+    groupParts[localIndex] = value;
+    workgroupBarrier();
+    for (var half = ${threads / 2}u; half > 0u; half /= 2u) {
+      if (localIndex < half) { groupParts[localIndex] += groupParts[localIndex + half]; }
+      workgroupBarrier();
+    }
+    let sum = groupParts[0];
+    workgroupBarrier(); // before another sum writes there
+    return sum;
+  }`;
+}

@@ -9,6 +9,7 @@
 import * as tf from "@tensorflow/tfjs";
 import { QuantizedMatrix } from "../kernels/quantized_matrix.ts";
 import { quantizedMatMul } from "../kernels/quantized_ops.ts";
+import { rmsNorm as normalise } from "../kernels/rms_norm_ops.ts";
 import type { Tensor, Tensor2D, Tensor3D } from "./tensors.ts";
 import { NORM_EPSILON } from "./variants.ts";
 
@@ -33,8 +34,7 @@ export function linear(x: Tensor, w: Tensor | QuantizedMatrix, b?: Tensor): Tens
  * @param scale `[D]`.
  */
 export function rmsNorm(x: Tensor, scale: Tensor): Tensor {
-  const meanSquare = tf.mean(tf.square(x), -1, true);
-  return tf.mul(tf.mul(x, tf.rsqrt(tf.add(meanSquare, NORM_EPSILON))), tf.add(scale, 1));
+  return normalise(x, scale, NORM_EPSILON);
 }
 
 /**
