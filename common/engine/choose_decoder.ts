@@ -9,8 +9,6 @@ import { currentGpu } from "../device/current_gpu.ts";
 import type { PolicyShape } from "../policy/actor_critic.ts";
 import type { ChosenDevice } from "../policy/backend.ts";
 import type { DecoderSource } from "../policy/chunk_decoder.ts";
-import type { StoragePlan } from "../policy/parameters.ts";
-import { MATRIX_KINDS } from "../quant/matrix_layout.ts";
 import type { Logger } from "../types.ts";
 import type { EngineOptions } from "./decode_engine.ts";
 import { isEngineWeight, PolicyEngine } from "./policy_engine.ts";
@@ -46,10 +44,10 @@ export function chooseDecoder(
     );
   }
   return {
-    plan(shape, storage) {
+    plan(shape) {
       const gpu = currentGpu();
       if (gpu === null) return null;
-      const refusal = whyNotServed(shape, storage);
+      const refusal = whyNotServed(shape);
       if (refusal === null) {
         return {
           holds: isEngineWeight,
@@ -70,16 +68,11 @@ export function chooseDecoder(
  *
  * @returns A clause; null if it can.
  */
-export function whyNotServed({ variant }: PolicyShape, storage: StoragePlan): string | null {
+export function whyNotServed({ variant }: PolicyShape): string | null {
   const { lora, headDim } = variant.gemma;
   if (lora) return `variant ${variant.name} has adapters`;
   if (headDim % 4 !== 0) {
     return `variant ${variant.name} has heads of ${headDim} numbers, which is no multiple of 4`;
-  }
-  const { precision, quantized = MATRIX_KINDS } = storage;
-  if (precision === "float32") return "its weights are in float32";
-  if (quantized.length < MATRIX_KINDS.length) {
-    return `variant ${variant.name} keeps some matrices in float32`;
   }
   return null;
 }

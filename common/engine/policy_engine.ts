@@ -17,8 +17,7 @@ import type {
 } from "../policy/chunk_decoder.ts";
 import { imageTokens } from "../policy/network.ts";
 import { valueOf } from "../policy/value_head.ts";
-import { matrixLayout } from "../quant/matrix_layout.ts";
-import { type QuantizedTensor, quantizeTensor } from "../quant/quantized_tensor.ts";
+import type { QuantizedTensor } from "../quant/quantized_tensor.ts";
 import type { HostTensor } from "../types.ts";
 import { DecodeEngine, type EngineOptions } from "./decode_engine.ts";
 import { engineModelOf } from "./engine_model.ts";
@@ -58,16 +57,15 @@ export class PolicyEngine implements ChunkDecoder {
   ): Promise<PolicyEngine> {
     const matrices = new Map<string, QuantizedTensor>();
     const floats = new Map<string, HostTensor>();
-    const bits = weights.storage.precision === "int4" ? 4 : 8;
     for (const [path, tensor] of weights.backbone) {
       if (!isEngineWeight(path)) continue;
-      const layout = matrixLayout(path, tensor.shape);
       if ("bits" in tensor) matrices.set(path, tensor);
-      else if (layout) matrices.set(path, quantizeTensor(tensor, layout, bits));
       else floats.set(path, tensor);
     }
-    const model = engineModelOf(policy);
-    const engine = await DecodeEngine.create(gpu, model, { matrices, floats }, options);
+    const engine = await DecodeEngine.create(gpu, engineModelOf(policy), { matrices, floats }, {
+      ...options,
+      storage: weights.storage,
+    });
     return new PolicyEngine(policy, engine);
   }
 

@@ -5,7 +5,12 @@ import { ActorCritic, type PolicyShape } from "../policy/actor_critic.ts";
 import { useDevice } from "../policy/backend.ts";
 import { CRITIC_PATHS } from "../policy/chunk_decoder.ts";
 import { assignWeights, readWeights } from "../policy/load.ts";
-import { backboneSpecs, ParameterStore, valueHeadSpecs } from "../policy/parameters.ts";
+import {
+  backboneSpecs,
+  ParameterStore,
+  type StoragePlan,
+  valueHeadSpecs,
+} from "../policy/parameters.ts";
 import {
   ACTION_DIM,
   countTensors,
@@ -39,13 +44,13 @@ const SHAPE: PolicyShape = {
 
 /** A policy in 8 bits, with or without the engine. */
 async function build(
-  { hasEngine, seed = 1, ...changes }: Partial<PolicyShape> & {
+  { hasEngine, seed = 1, storage = { precision: "int8" }, ...changes }: Partial<PolicyShape> & {
     hasEngine: boolean;
     seed?: number;
+    storage?: StoragePlan;
   },
 ): Promise<ActorCritic> {
   const shape = { ...SHAPE, ...changes };
-  const storage = { precision: "int8" as const };
   const holds = (path: string) => hasEngine && isEngineWeight(path);
   const specs = backboneSpecs(shape.variant);
   const headSpecs = valueHeadSpecs(shape.variant.gemma.width, shape.valueHeadHiddenDim);
@@ -79,35 +84,41 @@ async function withGpu(test: () => Promise<void>): Promise<void> {
   }
 }
 
-for (const valueInput of ["observation", "chunk"] as const) {
-  Deno.test(
-    `an engine acts as tfjs does, with a critic that reads the ${valueInput}`,
-    onGpu,
-    () =>
-      withGpu(async () => {
-        using plain = await build({ hasEngine: false, valueInput });
-        using acting = await build({ hasEngine: true, valueInput });
-        const seen = makeObservations(3, 4);
-        const chunks = await acting.sampleActions(seen, GREEDY);
-        const expected = await plain.sampleActions(seen, GREEDY);
-        chunks.forEach((chunk, i) => {
-          assert.deepEqual(chunk.tokens, expected[i].tokens);
-          assert.deepEqual(chunk.actions, expected[i].actions);
-          assert.deepEqual(chunk.behaviour, { precision: "int8", decoder: "engine" });
-          const numbers = (c: typeof chunk) => [...c.tokenLogProbs, c.logProb, c.entropy, c.value];
-          assert.ok(maxDifference(numbers(chunk), numbers(expected[i])) < TOLERANCE);
-        });
-        const values = await acting.observationValues(seen);
-        assert.ok(maxDifference(values, await plain.observationValues(seen)) < TOLERANCE);
-        assert.equal(acting.decoder!.times.chunks, valueInput === "chunk" ? 8 : 4);
-        // Two who ask at once get what one after the other would.
-        const both = [seen.slice(0, 1), seen.slice(1, 2)].map((one) =>
-          acting.sampleActions(one, GREEDY)
-        );
-        const found = (await Promise.all(both)).flat().map(({ tokens }) => tokens);
-        assert.deepEqual(found, expected.slice(0, 2).map(({ tokens }) => tokens));
-      }),
-  );
+const CASES: readonly (Partial<PolicyShape> & { storage: StoragePlan; name: string })[] = [
+  { name: "in int8", storage: { precision: "int8" } },
+  {
+    name: "with its MLPs in int4 and a critic that reads chunks",
+    storage: { precision: "int4", quantized: ["mlp"] },
+    valueInput: "chunk",
+  },
+  { name: "in float32", storage: { precision: "float32" } },
+];
+for (const { name, ...changes } of CASES) {
+  const { precision } = changes.storage;
+  Deno.test(`an engine acts as tfjs does for a policy ${name}`, onGpu, () =>
+    withGpu(async () => {
+      using plain = await build({ hasEngine: false, ...changes });
+      using acting = await build({ hasEngine: true, ...changes });
+      const seen = makeObservations(3, 4);
+      const chunks = await acting.sampleActions(seen, GREEDY);
+      const expected = await plain.sampleActions(seen, GREEDY);
+      chunks.forEach((chunk, i) => {
+        assert.deepEqual(chunk.tokens, expected[i].tokens);
+        assert.deepEqual(chunk.actions, expected[i].actions);
+        assert.deepEqual(chunk.behaviour, { precision, decoder: "engine" });
+        const numbers = (c: typeof chunk) => [...c.tokenLogProbs, c.logProb, c.entropy, c.value];
+        assert.ok(maxDifference(numbers(chunk), numbers(expected[i])) < TOLERANCE);
+      });
+      const values = await acting.observationValues(seen);
+      assert.ok(maxDifference(values, await plain.observationValues(seen)) < TOLERANCE);
+      assert.equal(acting.decoder!.times.chunks, changes.valueInput === "chunk" ? 8 : 4);
+      // Two who ask at once get what one after the other would.
+      const both = [seen.slice(0, 1), seen.slice(1, 2)].map((one) =>
+        acting.sampleActions(one, GREEDY)
+      );
+      const found = (await Promise.all(both)).flat().map(({ tokens }) => tokens);
+      assert.deepEqual(found, expected.slice(0, 2).map(({ tokens }) => tokens));
+    }));
 }
 
 Deno.test(
