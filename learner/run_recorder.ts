@@ -8,6 +8,7 @@ import { join } from "node:path";
 import type { Config } from "../common/config/config.ts";
 import type { Logger } from "../common/types.ts";
 import type { FinishedEpisode } from "./episode_log.ts";
+import { flattenRecord } from "./metrics/flatten_record.ts";
 import { JsonlSink } from "./metrics/jsonl.ts";
 import { combineSinks, type MetricsSink } from "./metrics/sink.ts";
 import { createWandbSink } from "./metrics/wandb.ts";
@@ -90,7 +91,7 @@ export class RunRecorder {
 
   /** Note an update, and write the episodes that finished before it. */
   async update(record: UpdateRecord): Promise<void> {
-    this.#opened?.sink.log(record.update, { ...record });
+    this.#opened?.sink.log(record.update, flattenRecord(record));
     const episodes = this.#episodes;
     this.#episodes = [];
     await this.#write("episodes", (database) => database.recordEpisodes(episodes));

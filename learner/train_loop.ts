@@ -92,11 +92,11 @@ export async function runTrainLoop(parts: TrainLoopParts): Promise<void> {
     );
 
     // Update.
-    const { metrics, weights, tensors } = await trainer.update(
-      estimates,
-      progress.updates + 1,
-      learningRateScale(config, progress),
-    );
+    const { metrics, weights, tensors } = await trainer.update(estimates, {
+      update: progress.updates + 1,
+      policyVersion: progress.policyVersion,
+      learningRateScale: learningRateScale(config, progress),
+    });
     // A stop during the update does not undo it: weights and optimiser stay a pair.
 
     // Publish.

@@ -26,15 +26,19 @@ export class Trainer implements Disposable {
 
   /**
    * Improve the policy on chunks.
-   * @param update Number of the update, which seeds its shuffling.
-   * @param learningRateScale Fraction of the configured step sizes to use, 0–1.
+   * @param options.update Number of the update, which seeds its shuffling.
+   * @param options.policyVersion Version of the weights that it starts from.
+   * @param options.learningRateScale Fraction of the configured step sizes to use, 0–1.
    */
   async update(
     estimates: readonly Estimate[],
-    update: number,
-    learningRateScale: number,
+    options: {
+      readonly update: number;
+      readonly policyVersion: number;
+      readonly learningRateScale: number;
+    },
   ): Promise<TrainerUpdated> {
-    return await this.#ask({ kind: "update", estimates, update, learningRateScale }, "updated");
+    return await this.#ask({ kind: "update", estimates, ...options }, "updated");
   }
 
   /** The optimiser's state, for a checkpoint. */

@@ -28,6 +28,8 @@ export type TrainerRequest =
     readonly estimates: readonly Estimate[];
     /** Number of the update, which seeds its shuffling. */
     readonly update: number;
+    /** Version of the weights that it starts from. */
+    readonly policyVersion: number;
     /** Fraction of the configured step sizes to use. */
     readonly learningRateScale: number;
   }

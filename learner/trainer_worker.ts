@@ -38,7 +38,7 @@ async function answer(request: TrainerRequest): Promise<TrainerReply> {
       if (!loaded || !trainer) throw new Error("The training thread has no policy yet");
       const random = seededRandom(seed + 1_000_003 * request.update);
       trainer.adam.learningRateScale = request.learningRateScale;
-      const metrics = await trainer.update(request.estimates, random);
+      const metrics = await trainer.update(request.estimates, random, request.policyVersion);
       const weights = await readWeights(loaded.policy);
       return { kind: "updated", metrics, weights, tensors: tf.memory().numTensors };
     }

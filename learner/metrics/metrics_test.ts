@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import type { Logger } from "../../common/types.ts";
+import type { UpdateRecord } from "../train_loop.ts";
+import { flattenRecord } from "./flatten_record.ts";
 import { JsonlSink } from "./jsonl.ts";
 import { LearnerMetrics } from "./prometheus.ts";
 import { combineSinks, type MetricsSink } from "./sink.ts";
@@ -18,6 +20,9 @@ async function inTempFile(body: (path: string) => Promise<void>): Promise<void> 
     await Deno.remove(folder, { recursive: true });
   }
 }
+
+/** An update of which only the given fields matter. */
+const RECORD = { update: 1, policyVersion: 1, behaviourKl: null } as UpdateRecord;
 
 const options = { logger: keepLines(), nowMs: () => 0 };
 
@@ -84,6 +89,7 @@ Deno.test("LearnerMetrics shows updates, counts and live numbers", async () => {
   metrics.accepted(5);
   metrics.duplicates(3);
   metrics.malformed(1);
+  metrics.refused("log_prob_sum", 2);
   metrics.log(1, { policyLoss: -0.5, successRate: 0.75, unknownKey: 3, note: "x" });
   controllers = 1;
   const text = await metrics.metrics();
@@ -92,6 +98,8 @@ Deno.test("LearnerMetrics shows updates, counts and live numbers", async () => {
       "tendon_learner_chunks_accepted_total 15",
       "tendon_learner_chunks_duplicate_total 3",
       "tendon_learner_malformed_total 1",
+      'tendon_learner_chunks_refused_total{reason="log_prob_sum"} 2',
+      'tendon_learner_chunks_refused_total{reason="log_prob_length"} 0',
       "tendon_learner_updates_total 1",
       "tendon_learner_policy_loss -0.5",
       "tendon_learner_success_rate 0.75",
@@ -100,6 +108,31 @@ Deno.test("LearnerMetrics shows updates, counts and live numbers", async () => {
     ]
   ) assert.ok(text.split("\n").includes(line), `${line} is not in\n${text}`);
   assert.ok(!text.includes("unknownKey"));
+});
+
+Deno.test("LearnerMetrics tells behaviour gaps apart by precision and decoder", async () => {
+  const metrics = new LearnerMetrics(() => ({ controllers: 0, policyVersion: 0 }));
+  const int8 = { precision: "int8", decoder: "engine", chunks: 2, tokens: 60 } as const;
+  const gap = { ...int8, mean: 0.01, max: 0.25, kl: 0.001 };
+  const float32 = { ...gap, precision: "float32", decoder: "wasm", mean: 1e-5 } as const;
+  const first = flattenRecord({ ...RECORD, behaviourGaps: [gap, float32] });
+  assert.ok(!("behaviourGaps" in first));
+  assert.equal(first["behaviourGapMax.int8.engine"], 0.25);
+  metrics.log(1, first);
+  // An update without chunks to compare leaves the last gap as it was.
+  metrics.log(2, flattenRecord({ ...RECORD, behaviourGaps: [] }));
+  metrics.log(3, flattenRecord({ ...RECORD, behaviourGaps: [{ ...gap, mean: 0.02 }] }));
+  const text = await metrics.metrics();
+  for (
+    const line of [
+      'tendon_learner_behaviour_gap_mean_nats{precision="int8",decoder="engine"} 0.02',
+      'tendon_learner_behaviour_gap_mean_nats{precision="float32",decoder="wasm"} 0.00001',
+      'tendon_learner_behaviour_gap_max_nats{precision="int8",decoder="engine"} 0.25',
+      'tendon_learner_behaviour_kl_nats{precision="int8",decoder="engine"} 0.001',
+      'tendon_learner_behaviour_gap_tokens_total{precision="int8",decoder="engine"} 120',
+      'tendon_learner_behaviour_gap_tokens_total{precision="float32",decoder="wasm"} 60',
+    ]
+  ) assert.ok(text.split("\n").includes(line), `${line} is not in\n${text}`);
 });
 
 Deno.test("LearnerMetrics keeps its own registry", async () => {

@@ -5,6 +5,7 @@
  */
 import { Counter, Gauge, Registry } from "prom-client";
 import type { MetricsSource } from "../../common/http/status_app.ts";
+import { REFUSAL_REASONS, type RefusalReason } from "../../common/wire/log_probs.ts";
 import type { MetricsRecord, MetricsSink } from "./sink.ts";
 
 /**
@@ -32,6 +33,27 @@ export const UPDATE_GAUGES = {
   weightAge: ["weight_age_versions", "Mean age of the chunks' weights, in policy versions"],
 } as const satisfies Record<string, readonly [name: string, help: string]>;
 
+/**
+ * Keys of a record that become gauges with the labels `precision` and `decoder`, which follow the key:
+ * `behaviourKl.int8.wasm`. An update without chunks to compare leaves them as they are.
+ */
+export const BEHAVIOUR_GAUGES = {
+  behaviourGapMean: [
+    "behaviour_gap_mean_nats",
+    "Mean distance of a token's recorded log-probability from the float32 policy's, in nats",
+  ],
+  behaviourGapMax: ["behaviour_gap_max_nats", "The largest such distance of an update, in nats"],
+  behaviourKl: [
+    "behaviour_kl_nats",
+    "Estimated KL from the policy that sampled to the float32 policy, in nats a token",
+  ],
+} as const satisfies Record<string, readonly [name: string, help: string]>;
+
+/** Key of a record, with labels as in {@link BEHAVIOUR_GAUGES}, that is added to a counter. */
+const BEHAVIOUR_TOKENS = "behaviourGapTokens";
+
+const BEHAVIOUR_LABELS = ["precision", "decoder"] as const;
+
 /** What is asked each time that metrics are read. */
 export interface LiveNumbers {
   /** Controllers connected now. */
@@ -48,6 +70,9 @@ export class LearnerMetrics implements MetricsSource, MetricsSink {
   readonly #accepted: Counter;
   readonly #duplicates: Counter;
   readonly #malformed: Counter;
+  readonly #refused: Counter<"reason">;
+  readonly #behaviourGauges = new Map<string, Gauge<(typeof BEHAVIOUR_LABELS)[number]>>();
+  readonly #behaviourTokens: Counter<(typeof BEHAVIOUR_LABELS)[number]>;
 
   /**
    * Metrics with every counter at zero.
@@ -64,6 +89,25 @@ export class LearnerMetrics implements MetricsSource, MetricsSink {
     this.#accepted = counter("chunks_accepted", "Chunks accepted for training");
     this.#duplicates = counter("chunks_duplicate", "Copies of accepted chunks, dropped");
     this.#malformed = counter("malformed", "Frames or chunks that were not valid");
+    this.#refused = new Counter({
+      name: "tendon_learner_chunks_refused_total",
+      help: "Chunks that were not valid, by what was wrong",
+      labelNames: ["reason"],
+      registers,
+    });
+    // From the start, so that the first one of a reason shows as a rise from 0.
+    for (const reason of REFUSAL_REASONS) this.#refused.inc({ reason }, 0);
+    const labelNames = BEHAVIOUR_LABELS;
+    for (const [key, [name, help]] of Object.entries(BEHAVIOUR_GAUGES)) {
+      const gauge = new Gauge({ name: `tendon_learner_${name}`, help, labelNames, registers });
+      this.#behaviourGauges.set(key, gauge);
+    }
+    this.#behaviourTokens = new Counter({
+      name: "tendon_learner_behaviour_gap_tokens_total",
+      help: "Tokens whose recorded log-probabilities were compared",
+      labelNames,
+      registers,
+    });
     new Gauge({
       name: "tendon_learner_controllers",
       help: "Controllers connected",
@@ -117,14 +161,27 @@ export class LearnerMetrics implements MetricsSource, MetricsSink {
   }
 
   /**
+   * Count chunks refused.
+   * @param reason What was wrong.
+   * @param chunks How many.
+   */
+  refused(reason: RefusalReason, chunks: number): void {
+    this.#refused.inc({ reason }, chunks);
+  }
+
+  /**
    * Show an update's numbers.
    * @param _step Number of the update; not shown.
-   * @param record Its numbers; see {@link UPDATE_GAUGES}.
+   * @param record Its numbers; see {@link UPDATE_GAUGES} and {@link BEHAVIOUR_GAUGES}.
    */
   log(_step: number, record: MetricsRecord): void {
     this.#updates.inc();
     for (const [key, value] of Object.entries(record)) {
-      if (typeof value === "number") this.#gauges.get(key)?.set(value);
+      if (typeof value !== "number") continue;
+      const [name, precision, decoder] = key.split(".");
+      if (decoder === undefined) this.#gauges.get(key)?.set(value);
+      else if (name === BEHAVIOUR_TOKENS) this.#behaviourTokens.inc({ precision, decoder }, value);
+      else this.#behaviourGauges.get(name)?.set({ precision, decoder }, value);
     }
   }
 

@@ -10,6 +10,7 @@ import {
   type PreparedChunks,
   selectRows,
 } from "../../common/policy/actor_critic.ts";
+import { type BehaviourGap, measureBehaviourGaps, poolGaps } from "./behaviour_gap.ts";
 import type { Estimate } from "./gae.ts";
 import { normalizeAdvantages } from "./gae.ts";
 import { clippedGradients } from "./gradients.ts";
@@ -78,6 +79,19 @@ export interface UpdateMetrics {
    * how far their policy is from this one, since they record their own log-probabilities.
    */
   readonly logProbGap: number;
+  /**
+   * Mean |Δ log-probability| of a token between this policy in float32 and the one that sampled it, in
+   * nats, before the update and over chunks of the same weights; null if there were none.
+   */
+  readonly behaviourGapMean: number | null;
+  /** The largest, in nats; null as above. */
+  readonly behaviourGapMax: number | null;
+  /** Estimate of KL(behaviour ‖ float32), in nats a token; null as above. */
+  readonly behaviourKl: number | null;
+  /** Tokens compared. */
+  readonly behaviourGapTokens: number;
+  /** The same by precision and decoder of the policies that sampled. */
+  readonly behaviourGaps: readonly BehaviourGap[];
   /** Gradient steps taken. */
   readonly gradientSteps: number;
   /** Gradient steps left out because a number was not finite. */
@@ -88,6 +102,8 @@ export interface UpdateMetrics {
   readonly stoppedEarly: number;
   /** Milliseconds spent on tokenising, masks and, when it is frozen, the image encoder. */
   readonly prepareMs: number;
+  /** Milliseconds spent on comparing recorded log-probabilities with this policy's. */
+  readonly compareMs: number;
   /** Milliseconds spent on forward and backward passes. */
   readonly gradientMs: number;
   /** Milliseconds spent in the optimiser. */
@@ -138,12 +154,15 @@ export class PpoTrainer implements Disposable {
    * Chunks that this policy cannot have sampled are left out, counted.
    * @param received Chunks with advantages and value targets.
    * @param random Shuffles the minibatches.
+   * @param policyVersion Version of the weights as they are: chunks of it show the gap between the
+   *   policies that sampled and this one. Nothing is compared if absent.
    */
   async update(
     received: readonly Estimate[],
     random: () => number,
+    policyVersion?: number,
   ): Promise<UpdateMetrics> {
-    const { epochs, batchSize, targetKl } = this.#options;
+    const { epochs, batchSize, targetKl, temperature } = this.#options;
     const prepareStart = performance.now();
     const estimates = received.filter(({ transition: t }) =>
       this.#policy.findFault(t.observation, t.tokens) === null
@@ -159,7 +178,19 @@ export class PpoTrainer implements Disposable {
     const prepared = this.#options.trainVision
       ? tokenized
       : await this.#policy.encodeImagesOnce(tokenized, batchSize);
-    const time = { prepareMs: performance.now() - prepareStart, gradientMs: 0, optimizerMs: 0 };
+    const compareStart = performance.now();
+    const behaviourGaps = policyVersion === undefined ? [] : await measureBehaviourGaps(
+      this.#policy,
+      prepared,
+      estimates.map((e) => e.transition),
+      { policyVersion, temperature, batchSize },
+    );
+    const time = {
+      prepareMs: compareStart - prepareStart,
+      compareMs: performance.now() - compareStart,
+      gradientMs: 0,
+      optimizerMs: 0,
+    };
     const sums = new Map<string, number>();
     let steps = 0, skipped = 0, stoppedEarly = 0, logProbGap = 0;
 
@@ -183,6 +214,7 @@ export class PpoTrainer implements Disposable {
         break training;
       }
     }
+    const gap = poolGaps(behaviourGaps);
     const mean = (name: string) => (sums.get(name) ?? 0) / Math.max(1, steps);
     return {
       policyLoss: mean("policyLoss"),
@@ -197,6 +229,11 @@ export class PpoTrainer implements Disposable {
         estimates.map((e) => e.valueTarget),
       ),
       logProbGap,
+      behaviourGapMean: gap?.mean ?? null,
+      behaviourGapMax: gap?.max ?? null,
+      behaviourKl: gap?.kl ?? null,
+      behaviourGapTokens: gap?.tokens ?? 0,
+      behaviourGaps,
       gradientSteps: steps,
       skippedSteps: skipped,
       malformedChunks: received.length - estimates.length,

@@ -61,7 +61,7 @@ async function updateOnce(
   reference?: ActorCritic,
 ) {
   using trainer = new PpoTrainer(policy, { ...OPTIONS, ...changes }, reference);
-  return await trainer.update(estimates, seededRandom(5));
+  return await trainer.update(estimates, seededRandom(5), 0);
 }
 
 for (const valueInput of ["observation", "chunk"] as const) {
@@ -71,6 +71,10 @@ for (const valueInput of ["observation", "chunk"] as const) {
     const metrics = await updateOnce(policy, estimates);
     assert.ok(metrics.logProbGap < 1e-4, `gap ${metrics.logProbGap}`);
     assert.ok(Math.abs(metrics.approxKl) < 1e-6, `KL ${metrics.approxKl}`);
+    assert.ok(metrics.behaviourGapMax! < 2e-5, `gap of a token ${metrics.behaviourGapMax}`);
+    assert.ok(metrics.behaviourGapMean! <= metrics.behaviourGapMax! && metrics.behaviourKl! < 1e-9);
+    const tokens = estimates.reduce((sum, e) => sum + e.transition.tokens.length, 0);
+    assert.equal(metrics.behaviourGapTokens, tokens);
     assert.equal(metrics.clipFraction, 0);
     assert.equal(metrics.gradientSteps, 1);
     assert.equal(metrics.klToImitation, 0);
@@ -124,7 +128,8 @@ Deno.test("update() skips a batch that is not finite, counts it and keeps the we
   assert.ok(changedPaths(before, after).length > 0);
   for (const [path, data] of after) assert.ok(data.every(Number.isFinite), path);
   for (const [name, value] of Object.entries(half)) {
-    if (name !== "explainedVariance") assert.ok(Number.isFinite(value), `${name} is ${value}`);
+    if (typeof value !== "number" || name === "explainedVariance") continue;
+    assert.ok(Number.isFinite(value), `${name} is ${value}`);
   }
 });
 
@@ -187,7 +192,7 @@ Deno.test("update() leaks no tensor: 50 updates end with as many as 5", async ()
     using trainer = new PpoTrainer(policy, { ...OPTIONS, ...changes }, reference);
     let afterFive = 0;
     for (let i = 1; i <= 50; i++) {
-      await trainer.update(estimates, seededRandom(i));
+      await trainer.update(estimates, seededRandom(i), 0);
       if (i === 5) afterFive = tf.memory().numTensors;
     }
     assert.equal(tf.memory().numTensors, afterFive);
@@ -262,6 +267,19 @@ Deno.test("AdamState refuses the state of another policy and leaks nothing", asy
   assert.deepEqual(await trainer.adam.toHost(), state);
   trainer.adam.restore(state, 1);
   assert.equal(tf.memory().numTensors, alive);
+});
+
+Deno.test("update() compares nothing without chunks of its version, and trains all the same", async () => {
+  using policy = makePolicy();
+  using trainer = new PpoTrainer(policy, OPTIONS);
+  const estimates = await sampleEstimates(policy, 4, [1, -1]);
+  for (const version of [undefined, 5]) {
+    const metrics = await trainer.update(estimates, seededRandom(1), version);
+    const { behaviourGapMean, behaviourGapMax, behaviourKl } = metrics;
+    assert.deepEqual([behaviourGapMean, behaviourGapMax, behaviourKl], [null, null, null]);
+    assert.deepEqual([metrics.behaviourGapTokens, metrics.behaviourGaps], [0, []]);
+    assert.equal(metrics.gradientSteps, 1);
+  }
 });
 
 Deno.test("update() leaves out a chunk that the policy cannot have sampled", async () => {

@@ -10,6 +10,7 @@
 import type { Initialization } from "../../common/checkpoint/metadata.ts";
 import type { Logger } from "../../common/types.ts";
 import { decodeFrame, encodeFrame } from "../../common/wire/frames.ts";
+import type { RefusalReason } from "../../common/wire/log_probs.ts";
 import type {
   HelloMessage,
   Message,
@@ -45,6 +46,8 @@ export interface IntakeMetrics {
   duplicates(chunks: number): void;
   /** Frames or transitions that were not valid. */
   malformed(items: number): void;
+  /** Those of them that were transitions, by what was wrong. */
+  refused(reason: RefusalReason, transitions: number): void;
 }
 
 /** What all sessions of a server share. */
@@ -207,9 +210,12 @@ export class ControllerSession {
     metrics.malformed(refused.length);
     const refusedIds = refused.flatMap(({ chunkId }) => chunkId ?? []);
     this.say({ type: "ack", chunkIds: acceptedIds, duplicateIds, refusedIds });
-    if (refused.length > 0) {
-      const [{ sentence }] = refused;
-      logger.warn(`Refused ${refused.length} transitions of ${this.#name()}: ${sentence}`);
+    const byReason = Map.groupBy(refused, ({ reason }) => reason);
+    for (const [reason, [{ sentence }, ...others]] of byReason) {
+      const count = 1 + others.length;
+      metrics.refused(reason, count);
+      // One sentence a reason stands for all: a frame may hold a thousand.
+      logger.warn(`Refused ${count} transitions of ${this.#name()}: ${sentence}`);
       this.say({ type: "error", sentence });
     }
   }

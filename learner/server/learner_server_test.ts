@@ -126,7 +126,7 @@ Deno.test("LearnerServer acknowledges each chunk once and names duplicates", asy
   const ack = await peer.receive("ack");
   assert.deepEqual([ack.chunkIds, ack.duplicateIds], [["chunk-1"], ["chunk-0"]]);
   assert.deepEqual(learner.accepted, [first, second]);
-  assert.deepEqual(learner.counts, { accepted: 2, duplicates: 1, malformed: 0 });
+  assert.deepEqual(learner.counts, { accepted: 2, duplicates: 1, malformed: 0, refused: {} });
 });
 
 Deno.test("LearnerServer keeps the good transitions of a frame and refuses the others", async () => {
@@ -140,6 +140,33 @@ Deno.test("LearnerServer keeps the good transitions of a frame and refuses the o
   peer.send({ type: "transitions", transitions: [sampleTransition(2)] });
   assert.deepEqual((await peer.receive("ack")).chunkIds, ["chunk-2"]);
   assert.equal(learner.counts.malformed, 1);
+});
+
+Deno.test("LearnerServer counts what it refuses by reason and tells the sender", async () => {
+  await using learner = startLearner();
+  await using peer = await RawPeer.greeted(learner.url);
+  const { tokenLogProbs } = sampleTransition(0);
+  const transitions = [
+    sampleTransition(0),
+    sampleTransition(1, { logProb: -12 }),
+    sampleTransition(2, { tokenLogProbs: tokenLogProbs.slice(1) }),
+    sampleTransition(3, { tokenLogProbs: tokenLogProbs.with(0, 1e-3) }),
+    sampleTransition(4, { tokenLogProbs: tokenLogProbs.with(0, NaN) }),
+    sampleTransition(5, { logProb: 4 }),
+  ];
+  peer.send({ type: "transitions", transitions });
+  const ack = await peer.receive("ack");
+  assert.deepEqual(ack.chunkIds, ["chunk-0"]);
+  assert.deepEqual(ack.refusedIds, ["chunk-1", "chunk-2", "chunk-3", "chunk-4", "chunk-5"]);
+  const sentences = [];
+  for (let i = 0; i < 3; i++) sentences.push((await peer.receive("error")).sentence);
+  assert.match(sentences[0], /logProb: must be the sum of the tokens', which is -12.5, got -12/);
+  assert.match(sentences[1], /tokenLogProbs: must have one number a token, got 3 for 4/);
+  assert.match(sentences[2], /tokenLogProbs: must be finite and at most 0, got 0.00\d+ at index 0/);
+  assert.equal(learner.counts.malformed, 5);
+  const refused = { log_prob_sum: 1, log_prob_length: 1, log_prob_range: 3 };
+  assert.deepEqual(learner.counts.refused, refused);
+  assert.deepEqual(learner.accepted.map(({ chunkId }) => chunkId), ["chunk-0"]);
 });
 
 Deno.test("LearnerServer answers garbage with a sentence, closes, and serves others", async () => {
@@ -284,7 +311,7 @@ Deno.test("LearnerServer asks for a token outside loopback, before it binds", ()
     intake: () => ({ acceptedIds: [], duplicateIds: [] }),
     status: () => ({}),
     registry: { contentType: "text/plain", metrics: () => Promise.resolve("") },
-    metrics: { accepted() {}, duplicates() {}, malformed() {} },
+    metrics: { accepted() {}, duplicates() {}, malformed() {}, refused() {} },
     logger: { info() {}, warn() {}, error() {} },
   };
   assert.throws(() => new LearnerServer(options), /Cannot listen on 0\.0\.0\.0 without a token/);

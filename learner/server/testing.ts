@@ -4,6 +4,7 @@
  * @module
  */
 import type { ChunkTransition, Logger } from "../../common/types.ts";
+import type { RefusalReason } from "../../common/wire/log_probs.ts";
 import type { Signature } from "../../common/wire/messages.ts";
 import { sampleTensors } from "../../common/wire/testing.ts";
 import { ChunkDedup, createIntake } from "./dedup.ts";
@@ -47,7 +48,13 @@ export interface TestLearner extends AsyncDisposable {
   /** Chunks accepted before, survives this learner. */
   readonly dedup: ChunkDedup;
   /** What was counted. */
-  readonly counts: { accepted: number; duplicates: number; malformed: number };
+  readonly counts: {
+    accepted: number;
+    duplicates: number;
+    malformed: number;
+    /** By what was wrong. */
+    refused: Partial<Record<RefusalReason, number>>;
+  };
   /** What was logged. */
   readonly logger: LineLogger;
 }
@@ -64,7 +71,7 @@ export function startLearner(
 ): TestLearner {
   const accepted: ChunkTransition[] = [];
   const dedup = place.dedup ?? new ChunkDedup();
-  const counts = { accepted: 0, duplicates: 0, malformed: 0 };
+  const counts: TestLearner["counts"] = { accepted: 0, duplicates: 0, malformed: 0, refused: {} };
   const logger = new LineLogger();
   const server = new LearnerServer({
     runName: "test-run",
@@ -78,6 +85,9 @@ export function startLearner(
       accepted: (chunks) => counts.accepted += chunks,
       duplicates: (chunks) => counts.duplicates += chunks,
       malformed: (items) => counts.malformed += items,
+      refused: (reason, chunks) => {
+        counts.refused[reason] = (counts.refused[reason] ?? 0) + chunks;
+      },
     },
     logger,
     ...changes,
