@@ -33,7 +33,7 @@ import {
   type WasmFunction,
   whileBelow,
 } from "./wasm_assembler.ts";
-import { floatsOf, offsetOf, onMemory, type WasmBackend } from "./wasm_backend.ts";
+import { floatBits, floatsOf, offsetOf, onMemory, type WasmBackend } from "./wasm_backend.ts";
 import {
   addToSum,
   type Arithmetic,
@@ -156,13 +156,11 @@ const FUNCTIONS: readonly WasmFunction[] = [
 
 const functionsOn = onMemory(() => FUNCTIONS);
 
-const bitsOf = (value: number) => new Int32Array(new Float32Array([value]).buffer)[0];
-
 function rmsNorm({ inputs: { x, scale }, attrs, backend }: RmsNormArgs<WasmBackend>): TensorInfo {
   const out = backend.makeOutput(x.shape, "float32");
   const at = (t: TensorInfo) => offsetOf(backend, t);
   const { rmsNorm } = functionsOn(backend);
-  rmsNorm(at(x), at(scale), 0, at(out), ...rowsOf(x), bitsOf(attrs.epsilon));
+  rmsNorm(at(x), at(scale), 0, at(out), ...rowsOf(x), floatBits(attrs.epsilon));
   return out;
 }
 
@@ -172,7 +170,7 @@ function gradient(
   const out = backend.makeOutput(x.shape, "float32");
   const at = (t: TensorInfo) => offsetOf(backend, t);
   const { gradient } = functionsOn(backend);
-  gradient(at(x), at(scale), at(dy), at(out), ...rowsOf(x), bitsOf(attrs.epsilon));
+  gradient(at(x), at(scale), at(dy), at(out), ...rowsOf(x), floatBits(attrs.epsilon));
   return out;
 }
 
@@ -184,6 +182,6 @@ function scaleGradient(
   floatsOf(backend, out).fill(0);
   const at = (t: TensorInfo) => offsetOf(backend, t);
   const { scaleGradient } = functionsOn(backend);
-  scaleGradient(at(x), 0, at(dy), at(out), rows, width, bitsOf(attrs.epsilon));
+  scaleGradient(at(x), 0, at(dy), at(out), rows, width, floatBits(attrs.epsilon));
   return out;
 }

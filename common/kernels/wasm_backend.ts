@@ -120,6 +120,11 @@ export function multiplyRanges(
   tfjs.disposeData(idOut);
 }
 
+/** The bits of a number in float32: how a function of ours, whose parameters are all i32, takes it. */
+export function floatBits(value: number): number {
+  return new Int32Array(new Float32Array([value]).buffer)[0];
+}
+
 /** Functions in WebAssembly that work on a memory, by their names. */
 export type MemoryFunctions = Readonly<Record<string, (...args: number[]) => void>>;
 

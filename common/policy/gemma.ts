@@ -112,17 +112,11 @@ function selfAttention(
   const [B, T] = x.shape;
   const queries = rowsFrom(x, from);
   const R = T - from;
-  const queryRope = from === 0
-    ? rope
-    : { cos: rowsFrom(rope.cos, from), sin: rowsFrom(rope.sin, from), turn: rope.turn } as Rope;
+  const queryRope = { table: rowsFrom(rope.table, from) } as Rope;
 
-  const q = tf.mul(
-    applyRope(tf.reshape(project(params, size, "q", layer, queries), [B, R, N, K]), queryRope),
-    K ** -0.5,
-  );
-  const key = applyRope(tf.reshape(project(params, size, "k", layer, x), [B, T, 1, K]), rope);
-  let k = tf.reshape(key, [B, T, K]) as Tensor3D;
-  let v = tf.reshape(project(params, size, "v", layer, x), [B, T, K]) as Tensor3D;
+  const q = applyRope(project(params, size, "q", layer, queries), queryRope, K ** -0.5);
+  let k = applyRope(project(params, size, "k", layer, x), rope) as Tensor3D;
+  let v = project(params, size, "v", layer, x) as Tensor3D;
   if (remember) [k, v] = remember(layer, k, v);
 
   // One key/value head serves all query heads, so the heads are just more rows.
