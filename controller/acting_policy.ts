@@ -38,6 +38,11 @@ export class ActingPolicy implements Disposable {
     this.#registration = options.supervisor.onRebuilt(() => this.#reload());
   }
 
+  /** The policy as it stands; its device may be lost. */
+  get current(): ActorCritic {
+    return this.#policy;
+  }
+
   /** Write newer weights into the policy; they are kept, to be written again after a loss. */
   assign(weights: NewWeights): void {
     this.#latest = weights;

@@ -9,12 +9,14 @@ import { closeGpu, currentGpu, useGpu } from "../common/device/current_gpu.ts";
 import { DeviceSupervisor } from "../common/device/device_supervisor.ts";
 import type { ActorCritic } from "../common/policy/actor_critic.ts";
 import { type ChosenDevice, useDevice } from "../common/policy/backend.ts";
+import { chooseDecoder } from "../common/engine/choose_decoder.ts";
 import { policySignature } from "../common/policy/load.ts";
 import { chooseOrRandom, loadFailurePolicy } from "../common/policy/load_failure.ts";
+import { loadOnDevice } from "../common/policy/load_on_device.ts";
 import { loadOrRandom } from "../common/policy/load_or_random.ts";
 import { parameterCount } from "../common/policy/parameters.ts";
 import type { Initialization } from "../common/checkpoint/metadata.ts";
-import { normal, type RandomSource, seededRandom } from "../common/random.ts";
+import { normal, seededRandom } from "../common/random.ts";
 import type { ChunkTransition, Logger } from "../common/types.ts";
 import { ActingPolicy } from "./acting_policy.ts";
 import { armsSource } from "./aloha/arms_source.ts";
@@ -24,6 +26,7 @@ import { runControlLoop } from "./control_loop.ts";
 import { HELD_OUT_SEED } from "./evaluation.ts";
 import { LearnerLink } from "./learner_link.ts";
 import { learnerRefusal } from "./safety/admission.ts";
+import { describePolicy, policyGauges, policyStatus } from "./policy_status.ts";
 import { simulatedSource } from "./sim/simulated_source.ts";
 import { createControllerApp } from "./status.ts";
 
@@ -85,32 +88,35 @@ export async function runController(
 ): Promise<ControllerSummary> {
   const { logger, token, controllerId, robot } = surroundings;
   const isReal = robot.kind === "aloha";
-  const device = await useDevice(config.device);
+  const wanted = await useDevice(config.device);
+  const decoders = chooseDecoder({ choice: config.decoder, device: wanted, logger });
   const onFailure = loadFailurePolicy(isReal ? "real" : "simulated", config.onLoadFailure);
   const choice = await chooseOrRandom(config, onFailure);
   for (const note of choice.notes) logger.warn(note);
+  let random = seededRandom(config.seed);
   // The same numbers each time: what is drawn of a policy is the same again after a lost GPU.
-  const load = (random: RandomSource) =>
-    loadOrRandom(choice.path, { ...config, normal: () => normal(random) }, onFailure);
-  const random = seededRandom(config.seed);
-  const { policy, ...loaded } = await load(random);
+  const load = (source = seededRandom(config.seed)) =>
+    loadOrRandom(choice.path, { ...config, decoders, normal: () => normal(source) }, onFailure);
+  const { device, loaded: { policy, notes, initialization } } = await loadOnDevice({
+    device: wanted,
+    variant: choice.metadata.model.variant,
+    load: () => load(random = seededRandom(config.seed)),
+    logger,
+  });
   using acting = new ActingPolicy(policy, {
-    load: async () => (await load(seededRandom(config.seed))).policy,
+    load: async () => (await load()).policy,
     checkDevice: () => currentGpu()?.check(),
     supervisor: superviseDevice(device, policy, logger),
   });
-  if (loaded.initialization === "random") { for (const note of loaded.notes) logger.warn(note); }
-  logger.info(
-    `${choice.reason}: ${choice.path}; computing on ${device.backend} (${device.reason}) ` +
-      `in ${policy.network.backbone.precision}`,
-  );
+  if (initialization === "random") { for (const note of notes) logger.warn(note); }
+  logger.info(`${choice.reason}: ${choice.path}; ${describePolicy(policy, device)}`);
 
   const counts = { chunks: 0, episodes: 0, successes: 0, policyVersion: 0 };
   const signature = policySignature(policy, config.temperature);
   const stop = new AbortController();
   const signal = AbortSignal.any([surroundings.signal, stop.signal]);
   const nextEpisode = episodeSource(controllerId, config.seed);
-  let learnerBeganWith: Initialization = loaded.initialization;
+  let learnerBeganWith: Initialization = initialization;
   await using source = robot.kind === "simulated"
     ? await simulatedSource(config, {
       imageSize: policy.shape.variant.siglip.imageSize,
@@ -122,7 +128,7 @@ export async function runController(
       policy,
       signature,
       weights: () => ({
-        weights: counts.policyVersion > 0 ? "learner" : loaded.initialization,
+        weights: counts.policyVersion > 0 ? "learner" : initialization,
         startedFrom: learnerBeganWith,
       }),
       random,
@@ -157,13 +163,13 @@ export async function runController(
       link: link.state,
       counts: link.counts(),
       times: runner.times,
-      initialization: loaded.initialization,
-      precision: policy.network.backbone.precision,
+      initialization,
+      ...policyStatus(acting.current),
       task: config.task,
       robots: source.robots,
       robot: source.status(),
     }),
-    gauges: source.gauges,
+    gauges: [...source.gauges, ...policyGauges(() => policyStatus(acting.current))],
     commands: source.commands,
   });
   const listener = listen((request) => app.fetch(request), {

@@ -7,9 +7,12 @@ import { parseCommand } from "../common/cli/flags.ts";
 import { consoleLogger } from "../common/cli/logger.ts";
 import { runMain } from "../common/cli/main.ts";
 import { useDevice } from "../common/policy/backend.ts";
+import { chooseDecoder } from "../common/engine/choose_decoder.ts";
 import { loadPolicy } from "../common/policy/load.ts";
+import { loadOnDevice } from "../common/policy/load_on_device.ts";
 import { normal, seededRandom } from "../common/random.ts";
 import { evaluatePolicy } from "../controller/evaluation.ts";
+import { describePolicy, policyStatus } from "../controller/policy_status.ts";
 import { createRobots } from "../controller/sim/create_robots.ts";
 import { openCheckpoint } from "./open_checkpoint.ts";
 import { wilsonInterval } from "./statistics.ts";
@@ -34,6 +37,7 @@ const COMMAND = {
     "decodePositions",
     "adaptToPi",
     "device",
+    "decoder",
     "precision",
     "numEnvs",
     "maxEpisodeSteps",
@@ -70,11 +74,21 @@ async function main(signal: AbortSignal): Promise<void> {
   const { seed, task, maxEpisodeSteps } = config;
   const temperature = flags.greedy ? 0 : config.temperature;
 
-  const { backend, reason } = await useDevice(config.device);
-  log.info(`computing on ${backend} (${reason})`);
+  const wanted = await useDevice(config.device);
+  const decoders = chooseDecoder({ choice: config.decoder, device: wanted, logger: log });
   // Acting does not ask the critic; an imitation checkpoint gets a fresh one that nobody reads.
-  const random = seededRandom(seed);
-  const { policy, notes } = await loadPolicy(path, { ...config, normal: () => normal(random) });
+  const load = () => {
+    const random = seededRandom(seed);
+    return loadPolicy(path, { ...config, decoders, normal: () => normal(random) });
+  };
+  const { variant } = metadata.model;
+  const { device, loaded: { policy, notes } } = await loadOnDevice({
+    device: wanted,
+    variant,
+    load,
+    logger: log,
+  });
+  log.info(describePolicy(policy, device));
   const { precision } = policy.network.backbone;
   if (precision !== config.precision) { for (const note of notes) log.info(note); }
   using _policy = policy;
@@ -88,6 +102,7 @@ async function main(signal: AbortSignal): Promise<void> {
     signal,
   });
 
+  const { decoder, gpu } = policyStatus(policy);
   const successes = Math.round(result.successRate * episodes);
   const [low, high] = wilsonInterval(successes, episodes);
   const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
@@ -102,7 +117,8 @@ async function main(signal: AbortSignal): Promise<void> {
     ["steps an episode", result.meanSteps.toFixed(1)],
     ["tokens a chunk", result.meanTokens.toFixed(1)],
     ["precision", precision],
-    ["took", `${result.seconds.toFixed(1)} s on ${backend}`],
+    ["decoder", decoder],
+    ["took", `${result.seconds.toFixed(1)} s on ${gpu ?? device.backend}`],
   ];
   for (const [name, value] of lines) console.log(name.padEnd(24) + value);
   if (!flags.json) return;
@@ -118,8 +134,8 @@ async function main(signal: AbortSignal): Promise<void> {
     successes,
     successInterval95: [low, high],
     ...result,
-    device: backend,
-    precision,
+    device: device.backend,
+    ...policyStatus(policy),
   }));
 }
 

@@ -9,7 +9,7 @@
  */
 
 import type { Logger } from "../types.ts";
-import { GpuLostError, GpuUnavailableError } from "./errors.ts";
+import { GpuLostError, GpuMemoryError, GpuUnavailableError } from "./errors.ts";
 
 /** Where the policy computes after a loss. */
 export type RecoveredDevice = "webgpu" | "wasm";
@@ -77,8 +77,8 @@ export class DeviceSupervisor {
    *
    * @param lost The error that told of it.
    * @returns Where the policy computes from now on.
-   * @throws {Error} The GPU cannot be had any more, or is lost too often, and the policy is too large
-   *   for WebAssembly. What an upload throws passes, unless it is another loss.
+   * @throws {Error} The GPU cannot be had any more, has no room or is lost too often, and the policy is
+   *   too large for WebAssembly. What an upload throws passes, unless it is another loss.
    */
   async recover(lost: GpuLostError): Promise<RecoveredDevice> {
     // A late reader may tell of a loss that is over.
@@ -103,6 +103,9 @@ export class DeviceSupervisor {
       } catch (error) {
         if (error instanceof GpuUnavailableError) {
           return await this.#goOnWithout(`${lost.message}, but ${error.problem}`, error);
+        }
+        if (error instanceof GpuMemoryError) {
+          return await this.#goOnWithout(`${lost.message}; ${error.message}`, error);
         }
         if (!(error instanceof GpuLostError)) throw error;
         lost = error;

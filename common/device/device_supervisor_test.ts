@@ -5,7 +5,7 @@ import {
   type DeviceSupervisorOptions,
   MAX_WASM_PARAMETERS,
 } from "./device_supervisor.ts";
-import { GpuLostError, GpuUnavailableError } from "./errors.ts";
+import { GpuLostError, GpuMemoryError, GpuUnavailableError } from "./errors.ts";
 
 const LOST = new GpuLostError("Some GPU 4000", "device was lost");
 const SAID =
@@ -110,6 +110,15 @@ Deno.test("DeviceSupervisor counts a loss in the middle of an upload", async () 
   );
   assert.equal(await supervisor.recover(LOST), "wasm");
   assert.equal(did.filter((what) => what === "opens the GPU").length, 2);
+});
+
+Deno.test("DeviceSupervisor goes on in wasm when the new device has no room", async () => {
+  const { supervisor, did } = supervise();
+  using _user = supervisor.onRebuilt((device) =>
+    device === "wasm" ? Promise.resolve() : Promise.reject(new GpuMemoryError("It is full"))
+  );
+  assert.equal(await supervisor.recover(LOST), "wasm");
+  assert.equal(did.at(-1), `says: ${SAID}; It is full: the policy goes on in WebAssembly`);
 });
 
 Deno.test("DeviceSupervisor lets pass what else goes wrong in an upload", async () => {

@@ -11,7 +11,7 @@
  */
 
 import { describeAdapter, type GpuInfo } from "./adapter_info.ts";
-import { GpuLostError, GpuUnavailableError } from "./errors.ts";
+import { GpuLostError, GpuMemoryError, GpuUnavailableError } from "./errors.ts";
 
 /** What a device may be asked beyond WebGPU's core. */
 export interface GpuFeatures {
@@ -51,11 +51,11 @@ export class GpuDevice implements Disposable {
   /** Settles with the reason when the device goes, be it by {@link Symbol.dispose}. Never rejects. */
   readonly lost: Promise<string>;
   #lostReason: string | null = null;
-  #firstError: string | null = null;
+  #firstError: GPUError | null = null;
   #errors = 0;
   readonly #onError = (event: unknown) => {
     this.#errors++;
-    this.#firstError ??= (event as GPUUncapturedErrorEvent).error.message;
+    this.#firstError ??= (event as GPUUncapturedErrorEvent).error;
   };
 
   /** Take over a device. See {@link openGpuDevice}. */
@@ -92,6 +92,7 @@ export class GpuDevice implements Disposable {
    * caused them, so a look after a readback, which takes 11 ms, sees those of everything before it.
    *
    * @throws {GpuLostError} The device has gone.
+   * @throws {GpuMemoryError} The device had no room.
    * @throws {Error} The device refused commands; the sentence has the first refusal.
    */
   check(): void {
@@ -100,9 +101,17 @@ export class GpuDevice implements Disposable {
     const [count, first] = [this.#errors, this.#firstError];
     this.#errors = 0;
     this.#firstError = null;
+    // What follows uses buffers that were not made.
+    if (first instanceof GPUOutOfMemoryError) {
+      throw new GpuMemoryError(
+        `The GPU ${this.info.name} has no room left (${first.message}): close other programs that ` +
+          "use it, or use a smaller policy or fewer bits a weight",
+        { cause: first },
+      );
+    }
     throw new Error(
       `The GPU ${this.info.name} refused ${count} command${count === 1 ? "" : "s"}, so what was ` +
-        `computed since the last check is void; the first: ${first}`,
+        `computed since the last check is void; the first: ${first.message}`,
     );
   }
 

@@ -117,6 +117,18 @@ Deno.test("check() throws what the device refused, once", onGpu, async () => {
   gpu.check();
 });
 
+Deno.test("check() tells memory that is full from other refusals", async () => {
+  using gpu = await openGpuDevice({ allowSoftware: false, gpu: new FakeGpu() });
+  const error = new GPUOutOfMemoryError("Not enough memory left");
+  gpu.device.dispatchEvent(Object.assign(new Event("uncapturederror"), { error }));
+  assert.throws(() => gpu.check(), {
+    name: "GpuMemoryError",
+    message: "The GPU Some GPU 4000 has no room left (Not enough memory left): close other " +
+      "programs that use it, or use a smaller policy or fewer bits a weight",
+  });
+  gpu.check();
+});
+
 Deno.test("check() sees a buffer that is bound beyond the binding limit", onGpu, async () => {
   using gpu = await openAny();
   const { device } = gpu;
