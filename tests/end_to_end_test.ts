@@ -13,6 +13,7 @@ import { pretrain, Program } from "./program.ts";
 const METRICS = [
   ...["episodeReward", "chunkReward", "successRate", "policyLoss", "valueLoss", "entropy"],
   ...["approxKl", "clipFraction", "explainedVariance", "gradNorm", "chunksPerSecond", "weightAge"],
+  ...["behaviourGapMean", "behaviourGapMax", "behaviourKl", "behaviourGapTokens"],
 ];
 
 /** A learner's server may be busy for at most so long, in milliseconds. */
@@ -136,7 +137,10 @@ async function trainTwice(start: string): Promise<void> {
   assert.equal(summary.checkpoint, `${folder}/train/step_2`);
   assert.equal(controllerSummary.event, "summary");
   assert.ok(Number(controllerSummary.chunksSent) >= 16);
-  assert.ok(Number(updates[0].logProbGap) < 1e-4, "the learner recomputes what was recorded");
+  const [first] = updates;
+  assert.ok(Number(first.logProbGap) < 1e-4, "the learner recomputes what was recorded");
+  // Before the first update there is one version, so each of its chunks can be compared.
+  assert.ok(Number(first.behaviourGapTokens) > 0 && Number(first.behaviourGapMax) < 1e-4);
 
   const checkpoint = await readCheckpoint(`${folder}/train/step_2`);
   const { metadata, valueHead, actorBackbone, optimizer } = checkpoint;
@@ -154,6 +158,8 @@ async function trainTwice(start: string): Promise<void> {
 
   const lines = await readMetrics("train");
   assert.deepEqual(lines.map((line) => line.step), [1, 2]);
+  const inFloat32 = "behaviourGapMax.float32.wasm";
+  assert.equal(lines[0][inFloat32], first.behaviourGapMax);
   for (const line of lines) {
     for (const key of METRICS) {
       assert.ok(line[key] === null || Number.isFinite(line[key]), `${key} is ${line[key]}`);

@@ -40,12 +40,12 @@ export const UPDATE_GAUGES = {
 export const BEHAVIOUR_GAUGES = {
   behaviourGapMean: [
     "behaviour_gap_mean_nats",
-    "Mean distance of a token's recorded log-probability from the float32 policy's, in nats",
+    "Mean distance of a token's recorded log-probability from the learner's, in nats",
   ],
   behaviourGapMax: ["behaviour_gap_max_nats", "The largest such distance of an update, in nats"],
   behaviourKl: [
     "behaviour_kl_nats",
-    "Estimated KL from the policy that sampled to the float32 policy, in nats a token",
+    "Estimated KL from the policy that sampled to the learner's, in nats a token",
   ],
 } as const satisfies Record<string, readonly [name: string, help: string]>;
 

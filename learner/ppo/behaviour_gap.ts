@@ -1,6 +1,7 @@
 /**
- * How far the policies that sampled chunks are from the float32 policy that is trained on them: the
- * same tokens, once as the controller recorded them and once as the learner computes them.
+ * How far the policies that sampled chunks are from the one that is trained on them: the same tokens,
+ * once as the controller recorded them and once as the learner computes them, which is in float32 as
+ * long as the learner itself is not told another precision.
  *
  * A behaviour log-probability is the controller's own, so the gap is no error of it; but every ratio
  * begins at it instead of at 1. Chunks of older weights are left out, for they would mix in how far
@@ -24,7 +25,7 @@ export const MAX_COMPARED_CHUNKS = 32;
 /** Largest |log ratio| that is put into an exponential: far beyond any real one, and finite. */
 const MAX_LOG_RATIO = 20;
 
-/** A gap over tokens, between log-probabilities in float32 and those recorded. */
+/** A gap over tokens, between the learner's log-probabilities and those recorded. */
 export interface TokenGap {
   /** Tokens compared. */
   readonly tokens: number;
@@ -33,8 +34,8 @@ export interface TokenGap {
   /** The largest, in nats. */
   readonly max: number;
   /**
-   * Estimate of KL(behaviour ‖ float32), in nats a token: the mean of (r − 1) − log r with r =
-   * π_float32 / π_behaviour (Schulman, "Approximating KL Divergence", 2020, estimator k3), which is
+   * Estimate of KL(behaviour ‖ learner), in nats a token: the mean of (r − 1) − log r with r =
+   * π_learner / π_behaviour (Schulman, "Approximating KL Divergence", 2020, estimator k3), which is
    * unbiased and never negative.
    */
   readonly kl: number;
@@ -64,7 +65,7 @@ export interface BehaviourGapOptions {
  * Compare recorded log-probabilities with the policy's own: one forward pass over at most
  * {@link MAX_COMPARED_CHUNKS} chunks that were sampled by the same version of the weights.
  *
- * @param policy The float32 policy, not yet updated.
+ * @param policy The learner's, not yet updated.
  * @param prepared The chunks, prepared for it.
  * @param transitions The same chunks as they came.
  * @returns One entry a kind of behaviour; none if no chunk has the version.
@@ -152,7 +153,7 @@ class GapSums {
   #max = 0;
   #kl = 0;
 
-  /** One chunk: log-probabilities in float32 and those recorded, `[S]` each. */
+  /** One chunk: the learner's log-probabilities and those recorded, `[S]` each. */
   add(own: Float32Array, recorded: Float32Array): void {
     this.#tokens += own.length;
     own.forEach((logProb, s) => {

@@ -80,13 +80,13 @@ export interface UpdateMetrics {
    */
   readonly logProbGap: number;
   /**
-   * Mean |Δ log-probability| of a token between this policy in float32 and the one that sampled it, in
-   * nats, before the update and over chunks of the same weights; null if there were none.
+   * Mean |Δ log-probability| of a token between this policy and the one that sampled it, in nats,
+   * before the update and over chunks of the same weights; null if there were none.
    */
   readonly behaviourGapMean: number | null;
   /** The largest, in nats; null as above. */
   readonly behaviourGapMax: number | null;
-  /** Estimate of KL(behaviour ‖ float32), in nats a token; null as above. */
+  /** Estimate of KL(behaviour ‖ this policy), in nats a token; null as above. */
   readonly behaviourKl: number | null;
   /** Tokens compared. */
   readonly behaviourGapTokens: number;
