@@ -230,6 +230,34 @@ Deno.test("decodeFrame() says why log-probabilities are refused", () => {
   cases.forEach(([_, __, pattern], i) => assert.match(message.refused![i].sentence, pattern));
 });
 
+Deno.test("decodeFrame() lets no log-probabilities through that cannot be true", () => {
+  const odd = fc.constantFrom(NaN, Infinity, -Infinity, 1e-30, 0.5, -0, -1e38);
+  const any = fc.oneof({ weight: 9, arbitrary: fc.float({ min: -8, max: 0 }) }, odd);
+  const changes = fc.record({
+    tokenLogProbs: fc.array(any, { minLength: 3, maxLength: 5 }).map((xs) => Float32Array.from(xs)),
+    offset: fc.constantFrom(0, 0, 1e-6, -1e-6, 0.01, -0.01, NaN, Infinity),
+  });
+  const seen = { accepted: 0, refused: 0 };
+  fc.assert(
+    fc.property(fc.array(changes, { minLength: 1, maxLength: 5 }), (all) => {
+      const transitions = all.map(({ tokenLogProbs, offset }, i) => {
+        const logProb = tokenLogProbs.reduce((sum, one) => sum + one, offset);
+        return sampleTransition(i, { tokenLogProbs, logProb });
+      });
+      const message = decodeFrame(encodeFrame({ type: "transitions", transitions }));
+      assert.ok(message.type === "transitions");
+      const { transitions: kept, refused = [] } = message;
+      assert.equal(kept.length + refused.length, all.length);
+      kept.forEach(assertPlausible);
+      assert.ok(refused.every(({ reason }) => reason.startsWith("log_prob_")));
+      seen.accepted += kept.length;
+      seen.refused += refused.length;
+    }),
+    { numRuns: 300 },
+  );
+  assert.ok(seen.accepted > 20 && seen.refused > 20, JSON.stringify(seen));
+});
+
 Deno.test("findLogProbFault() accepts what float32 rounds and refuses one token changed by more", () => {
   const natsOf = fc.array(fc.double({ min: -50, max: 0, noNaN: true }), {
     minLength: 1,
@@ -315,9 +343,20 @@ Deno.test("decodeFrame() refuses types that objects inherit", () => {
 
 function expectMessageOrWireError(frame: Uint8Array): void {
   try {
-    decodeFrame(frame);
+    const message = decodeFrame(frame);
+    if (message.type !== "transitions") return;
+    // Whatever happened to the bytes: what was let through can be trained on.
+    for (const transition of message.transitions) assertPlausible(transition);
   } catch (error) {
     assert.ok(error instanceof WireError, `${error}`);
     assert.ok(error.message.length < 600);
   }
+}
+
+/** What the learner may rely on. */
+function assertPlausible({ tokens, logProb, tokenLogProbs }: ChunkTransition): void {
+  assert.equal(tokenLogProbs.length, tokens.length);
+  assert.ok(tokenLogProbs.every((one) => Number.isFinite(one) && one <= 0));
+  const sum = tokenLogProbs.reduce((total, one) => total + one, 0);
+  assert.ok(Math.abs(sum - logProb) <= 1e-4 * (1 + Math.abs(sum)), `${sum} and ${logProb}`);
 }
