@@ -11,7 +11,7 @@ import type { GpuDevice } from "../device/gpu_device.ts";
 import { GpuMemoryError } from "../device/errors.ts";
 import { withinMs } from "../device/within_ms.ts";
 import type { StoragePlan } from "../policy/parameter_store.ts";
-import { textIds } from "../policy/sequence.ts";
+import { type SequenceLayout, textIds } from "../policy/sequence.ts";
 import type { QuantizedTensor, QuantizedWeights } from "../quant/quantized_tensor.ts";
 import type { HostTensor } from "../types.ts";
 import { planDecode } from "./decode_plan.ts";
@@ -20,11 +20,18 @@ import {
   type EngineBuffers,
   OUTCOME_BYTES,
   STATE_BYTES,
+  VALUE_BYTES,
 } from "./engine_buffers.ts";
 import { capacityOf, checkModel, type EngineModel } from "./engine_model.ts";
-import { type EnginePrefix, layOutPrefix, placeWords, writeImageTokens } from "./engine_prefix.ts";
-import { type EngineSample, type EngineSampling, readSample } from "./engine_sample.ts";
-import { EngineWeights } from "./engine_weights.ts";
+import { EngineParameters } from "./engine_parameters.ts";
+import {
+  type EnginePrefix,
+  layOutPrefix,
+  placeWords,
+  prefixKey,
+  writeImageTokens,
+} from "./engine_prefix.ts";
+import { type EngineSample, type EngineSampling, readSample, readValue } from "./engine_sample.ts";
 import { GpuBuffers } from "./gpu_buffers.ts";
 import { type Dispatch, KernelCache, record } from "./kernel.ts";
 import { type MatrixPlan, planMatrices } from "./matrix_plan.ts";
@@ -49,6 +56,13 @@ const DEFAULT_STEPS_PER_SUBMIT = 8;
 /** How long a failed chunk waits to hear that the device has gone. */
 const LOSS_NOTICE_MS = 20;
 
+interface EnginePlans {
+  readonly kernels: KernelCache;
+  readonly decode: readonly Dispatch[];
+  readonly critic: readonly Dispatch[];
+  readonly prefill: PrefillPlan;
+}
+
 type Phase = "empty" | "prefilled" | "sampling";
 
 /** A decode engine. Owner of its buffers; the device stays its maker's. */
@@ -57,30 +71,29 @@ export class DecodeEngine implements Disposable {
   readonly model: EngineModel;
   readonly #gpu: GpuDevice;
   readonly #owned: GpuBuffers;
-  readonly #weights: EngineWeights;
+  readonly #parameters: EngineParameters;
   readonly #buffers: EngineBuffers;
-  readonly #decode: readonly Dispatch[];
-  readonly #prefill: PrefillPlan;
+  readonly #plans: EnginePlans;
   readonly #stepsPerSubmit: number;
   #phase: Phase = "empty";
   #place = 0; // of the token that decoding begins with
+  #cached: string | undefined; // key of the prefix that the cache holds
 
   private constructor(
     gpu: GpuDevice,
     model: EngineModel,
     owned: GpuBuffers,
-    weights: EngineWeights,
+    parameters: EngineParameters,
     buffers: EngineBuffers,
-    plans: { decode: readonly Dispatch[]; prefill: PrefillPlan },
+    plans: EnginePlans,
     stepsPerSubmit: number,
   ) {
     this.#gpu = gpu;
     this.model = model;
     this.#owned = owned;
-    this.#weights = weights;
+    this.#parameters = parameters;
     this.#buffers = buffers;
-    this.#decode = plans.decode;
-    this.#prefill = plans.prefill;
+    this.#plans = plans;
     this.#stepsPerSubmit = stepsPerSubmit;
   }
 
@@ -89,7 +102,8 @@ export class DecodeEngine implements Disposable {
    *
    * @param gpu The device.
    * @param model Sizes and grammar.
-   * @param weights All weights of the language model, such as {@link QuantizedWeights}; others are left out.
+   * @param weights All weights of the language model with its adapters, such as
+   *   {@link QuantizedWeights}, and those of the critic below `value_head/`; others are left out.
    * @param options How work is divided.
    * @throws {RangeError} If the model or a weight does not fit.
    * @throws {GpuMemoryError} If the device has no room.
@@ -101,41 +115,45 @@ export class DecodeEngine implements Disposable {
     weights: QuantizedWeights,
     options: EngineOptions = {},
   ): Promise<DecodeEngine> {
-    checkModel(model);
+    checkModel(model, gpu.device.limits);
     gpu.check();
     using stack = new DisposableStack();
     const owned = stack.use(new GpuBuffers(gpu.device));
-    const { ours, buffers } = await makeRoom(
+    const { parameters, buffers } = await makeRoom(
       gpu,
       model,
       planMatrices(weights, options.storage),
       owned,
       options.maxBindingBytes,
     );
-    for (const name of ours.names) {
+    for (const name of parameters.names) {
       const tensor = weights.matrices.get(name) ?? weights.floats.get(name);
       if (!tensor) throw new RangeError(`Cannot make a decode engine: ${name} is missing`);
-      ours.write(tensor);
+      parameters.write(tensor);
     }
     const kernels = new KernelCache(gpu.device);
     const { hasSubgroups: usesSubgroups } = gpu.features;
     const matvec = options.matvec ?? { ...DEFAULT_MATVEC, usesSubgroups };
-    const decode = await planDecode(kernels, model, ours, buffers, matvec);
-    const prefill = await planPrefill(kernels, model, ours, buffers);
+    const plans = {
+      kernels,
+      decode: await planDecode(kernels, model, parameters, buffers, matvec),
+      critic: await parameters.critic.plan(kernels, buffers.state, buffers.hidden),
+      prefill: await planPrefill(kernels, model, parameters, buffers),
+    };
     gpu.check();
     stack.move();
     const steps = options.stepsPerSubmit ?? DEFAULT_STEPS_PER_SUBMIT;
-    return new DecodeEngine(gpu, model, owned, ours, buffers, { decode, prefill }, steps);
+    return new DecodeEngine(gpu, model, owned, parameters, buffers, plans, steps);
   }
 
   /** Kernels of one decode step. */
   get dispatchesPerToken(): number {
-    return this.#decode.length;
+    return this.#plans.decode.length;
   }
 
   /** Weight bytes that a decode step reads. */
   get weightBytesPerToken(): number {
-    return this.#weights.bytesPerToken;
+    return this.#parameters.bytesPerToken;
   }
 
   /** GPU memory that it holds, in bytes. */
@@ -148,9 +166,24 @@ export class DecodeEngine implements Disposable {
     return this.#owned.created;
   }
 
-  /** Names of the weights, with openpi's paths. */
+  /** Different pipelines compiled. None is once the engine is made. */
+  get pipelines(): number {
+    return this.#plans.kernels.size;
+  }
+
+  /** Names of all weights: openpi's paths, the critic's below `value_head/`. */
   get weightNames(): string[] {
-    return this.#weights.names;
+    return this.#parameters.names;
+  }
+
+  /**
+   * Check that weights can be written.
+   *
+   * @param tensors Whole arrays.
+   * @throws {RangeError} If a name or a shape is not the engine's.
+   */
+  checkWeights(tensors: Iterable<HostTensor | QuantizedTensor>): void {
+    for (const tensor of tensors) this.#parameters.check(tensor);
   }
 
   /**
@@ -163,40 +196,54 @@ export class DecodeEngine implements Disposable {
   updateWeights(tensors: Iterable<HostTensor | QuantizedTensor>): void {
     this.#refuseWhileSampling("update weights");
     const all = [...tensors];
-    for (const tensor of all) this.#weights.check(tensor);
-    for (const tensor of all) this.#weights.write(tensor);
+    this.checkWeights(all);
     this.#phase = "empty";
+    this.#cached = undefined;
+    for (const tensor of all) this.#parameters.write(tensor);
   }
 
   /**
-   * Run the prefix and keep its keys and values. Returns once the work is submitted.
+   * Run the prefix and keep its keys and values. Returns once the work is submitted. A prefix that is
+   * known to be the last one, since the caller gave its pictures the same version, is still in the
+   * cache: decoding writes behind it.
    *
    * @param prefix Image tokens and prompt.
+   * @returns Whether it had to be computed.
    * @throws {RangeError} If sizes do not fit the model.
    * @throws {Error} If a chunk is being decoded.
    */
-  prefill(prefix: EnginePrefix): void {
+  prefill(prefix: EnginePrefix): boolean {
     this.#refuseWhileSampling("prefill");
     const { layout, ids } = layOutPrefix(this.model, prefix);
-    const { device } = this.#gpu;
-    const { queue } = device;
-    queue.writeBuffer(this.#buffers.places, 0, placeWords(this.model, layout));
-    // All text but the last forced word, which the first decode step feeds.
-    const text = textIds(layout, ids, []);
-    const head = text.length - 1;
-    const { imageTokens: I } = this.model;
-    queue.writeBuffer(this.#buffers.ids, 0, Uint32Array.of(head, I, ...text.subarray(0, head)));
-    queue.writeBuffer(this.#buffers.firstId, 0, Uint32Array.of(1, 0, text[head]));
-    const encoder = device.createCommandEncoder();
-    writeImageTokens(device, encoder, this.model, prefix.imageTokens, this.#buffers.prefix.x);
-    const pass = encoder.beginComputePass();
-    record(pass, this.#prefill.embedText, head);
-    record(pass, this.#prefill.embedFirst, 1);
-    record(pass, this.#prefill.layers, layout.length - 1);
-    pass.end();
-    queue.submit([encoder.finish()]);
+    const key = prefixKey(prefix);
+    const isCached = key !== undefined && key === this.#cached;
+    if (!isCached) {
+      this.#cached = undefined;
+      this.#phase = "empty";
+      this.#runPrefix(prefix, layout, textIds(layout, ids, []));
+      this.#cached = key;
+    }
     this.#place = layout.length - 1;
     this.#phase = "prefilled";
+    return !isCached;
+  }
+
+  #runPrefix(prefix: EnginePrefix, layout: SequenceLayout, text: Int32Array): void {
+    const { device } = this.#gpu;
+    const { queue } = device;
+    const { imageTokens: I } = this.model;
+    const encoder = device.createCommandEncoder();
+    writeImageTokens(device, encoder, this.model, prefix.imageTokens, this.#buffers.prefix.x);
+    queue.writeBuffer(this.#buffers.places, 0, placeWords(this.model, layout));
+    // All text but the last forced word, which the first decode step feeds.
+    const head = text.length - 1;
+    queue.writeBuffer(this.#buffers.ids, 0, Uint32Array.of(head, I, ...text.subarray(0, head)));
+    queue.writeBuffer(this.#buffers.firstId, 0, Uint32Array.of(1, 0, text[head]));
+    const pass = encoder.beginComputePass();
+    record(pass, this.#plans.prefill.embedText, head);
+    record(pass, this.#plans.prefill.layers, layout.length - 1);
+    pass.end();
+    queue.submit([encoder.finish()]);
   }
 
   /**
@@ -214,13 +261,12 @@ export class DecodeEngine implements Disposable {
   async sample(sampling: EngineSampling): Promise<EngineSample> {
     const { maxTokens } = sampling;
     this.#writeStart(sampling);
-    this.#phase = "sampling";
     const onTheirWay: Promise<EngineSample | null>[] = [];
-    try {
+    return await this.#decoding(onTheirWay, async () => {
       let found: EngineSample | null = null;
       for (let step = 0, turn = 0; step < maxTokens && !found; turn++) {
         const count = Math.min(this.#stepsPerSubmit, maxTokens - step);
-        const result = this.#submit(step, count, turn);
+        const result = this.#submit(step, count, turn, readSample);
         result.catch(() => {}); // whoever awaits it hears of it; perhaps an earlier one has failed
         onTheirWay.push(result);
         step += count;
@@ -231,7 +277,39 @@ export class DecodeEngine implements Disposable {
       this.#gpu.check();
       if (!found) throw new Error(`The chunk is not complete after ${maxTokens} tokens`);
       return found;
+    });
+  }
+
+  /**
+   * Value of what was prefilled, without a chunk: to bootstrap where an episode was cut off. The
+   * `chunk` critic is asked about a chunk taken greedily, as `ActorCritic.observationValues` does. The
+   * prefix is used up.
+   *
+   * @param maxTokens Token budget of the grammar.
+   * @returns The critic's value; 0 if the model has no critic.
+   * @throws {Error} As {@link sample} does.
+   */
+  async observationValue(maxTokens: number): Promise<number> {
+    const greedy = { temperature: 0, random: () => 0, maxTokens };
+    if (this.model.critic?.input === "chunk") return (await this.sample(greedy)).value;
+    this.#writeStart(greedy);
+    return await this.#decoding([], async () => {
+      const value = await this.#submit(0, 1, 0, readValue);
+      this.#gpu.check();
+      return value;
+    });
+  }
+
+  /** Run some decoding that uses the prefix up. If it fails, what the cache holds is in doubt. */
+  async #decoding<T>(
+    onTheirWay: readonly Promise<unknown>[],
+    decode: () => Promise<T>,
+  ): Promise<T> {
+    this.#phase = "sampling";
+    try {
+      return await decode();
     } catch (error) {
+      this.#cached = undefined;
       // The loss of a device is known a moment after the commands that it swallowed.
       await withinMs(this.#gpu.lost, LOSS_NOTICE_MS);
       this.#gpu.check();
@@ -254,10 +332,11 @@ export class DecodeEngine implements Disposable {
     this.#phase = "empty";
     const { state, startState } = this.#buffers;
     const encoder = this.#gpu.device.createCommandEncoder();
+    this.#feedFirst(encoder);
     for (let i = 0; i < count; i++) {
       encoder.copyBufferToBuffer(startState, 0, state, 0, STATE_BYTES);
       const pass = encoder.beginComputePass();
-      record(pass, this.#decode, this.#place + 1);
+      record(pass, this.#plans.decode, this.#place + 1);
       pass.end();
     }
     this.#gpu.device.queue.submit([encoder.finish()]);
@@ -306,24 +385,37 @@ export class DecodeEngine implements Disposable {
     queue.writeBuffer(this.#buffers.uniforms, 0, numbers);
   }
 
-  /** Submit some steps and read what has been drawn so far: the chunk, or null if it goes on. */
-  async #submit(step: number, count: number, turn: number): Promise<EngineSample | null> {
-    const { state, outcomes, hidden, staging } = this.#buffers;
-    const encoder = this.#gpu.device.createCommandEncoder();
+  /** Put the embedding of the last forced word where decode steps begin. */
+  #feedFirst(encoder: GPUCommandEncoder): void {
     const pass = encoder.beginComputePass();
-    for (let s = step; s < step + count; s++) record(pass, this.#decode, this.#place + s + 1);
+    record(pass, this.#plans.prefill.embedFirst, 1);
+    pass.end();
+  }
+
+  /** Submit some steps and the critic, and read what they have left. */
+  async #submit<T>(
+    step: number,
+    count: number,
+    turn: number,
+    read: (bytes: ArrayBuffer) => T,
+  ): Promise<T> {
+    const { state, outcomes, staging } = this.#buffers;
+    const encoder = this.#gpu.device.createCommandEncoder();
+    if (step === 0) this.#feedFirst(encoder);
+    const pass = encoder.beginComputePass();
+    for (let s = step; s < step + count; s++) record(pass, this.#plans.decode, this.#place + s + 1);
+    record(pass, this.#plans.critic, 0);
     pass.end();
     const target = staging[turn % staging.length];
     const outcomeBytes = (step + count) * OUTCOME_BYTES;
-    const hiddenBytes = 4 * this.model.gemma.width * Math.min(step + count, this.model.hiddenSteps);
+    const bytes = STATE_BYTES + VALUE_BYTES + outcomeBytes;
     encoder.copyBufferToBuffer(state, 0, target, 0, STATE_BYTES);
-    encoder.copyBufferToBuffer(outcomes, 0, target, STATE_BYTES, outcomeBytes);
-    encoder.copyBufferToBuffer(hidden, 0, target, STATE_BYTES + outcomeBytes, hiddenBytes);
+    encoder.copyBufferToBuffer(this.#parameters.critic.value, 0, target, STATE_BYTES, VALUE_BYTES);
+    encoder.copyBufferToBuffer(outcomes, 0, target, STATE_BYTES + VALUE_BYTES, outcomeBytes);
     this.#gpu.device.queue.submit([encoder.finish()]);
-    await target.mapAsync(GPUMapMode.READ, 0, STATE_BYTES + outcomeBytes + hiddenBytes);
+    await target.mapAsync(GPUMapMode.READ, 0, bytes);
     try {
-      const bytes = target.getMappedRange(0, STATE_BYTES + outcomeBytes + hiddenBytes);
-      return readSample(bytes, outcomeBytes, this.model);
+      return read(target.getMappedRange(0, bytes));
     } finally {
       target.unmap();
     }
@@ -342,14 +434,14 @@ async function makeRoom(
   plan: MatrixPlan,
   owned: GpuBuffers,
   maxBindingBytes?: number,
-): Promise<{ ours: EngineWeights; buffers: EngineBuffers }> {
-  let made: { ours: EngineWeights; buffers: EngineBuffers };
+): Promise<{ parameters: EngineParameters; buffers: EngineBuffers }> {
+  let made: { parameters: EngineParameters; buffers: EngineBuffers };
   let scope: Promise<GPUError | null>;
   // The stack of scopes is the device's: nothing may come between push and pop.
   gpu.device.pushErrorScope("out-of-memory");
   try {
-    const ours = new EngineWeights(model, plan, owned, maxBindingBytes);
-    made = { ours, buffers: createEngineBuffers(model, owned) };
+    const parameters = new EngineParameters(model, plan, owned, maxBindingBytes);
+    made = { parameters, buffers: createEngineBuffers(model, owned) };
   } finally {
     scope = gpu.device.popErrorScope();
   }

@@ -1,14 +1,17 @@
 /**
- * The kernels of one decode step, in order, bound to their buffers: six a layer, then head and draw.
+ * The kernels of one decode step, in order, bound to their buffers: six a layer, ten with adapters, then
+ * head and draw.
  *
  * @module
  */
 
+import type { GpuAdapter } from "./engine_adapters.ts";
 import type { EngineBuffers } from "./engine_buffers.ts";
-import { capacityOf, type EngineModel } from "./engine_model.ts";
-import type { EngineWeights } from "./engine_weights.ts";
+import { capacityOf, criticSteps, type EngineModel } from "./engine_model.ts";
+import type { EngineParameters } from "./engine_parameters.ts";
 import type { GpuMatrix } from "./gpu_matrix.ts";
 import type { Dispatch, KernelCache } from "./kernel.ts";
+import { adapterFragment, adapterLowKernel, adapterParts } from "./wgsl/adapter.ts";
 import { attendCombineKernel, COMBINE_THREADS } from "./wgsl/attend_combine.ts";
 import { attendSplitKernel, SPLIT_KEYS } from "./wgsl/attend_split.ts";
 import { storeGated, storePlain, storeQkv, storeResidual } from "./wgsl/epilogues.ts";
@@ -23,7 +26,7 @@ import { sampleKernel } from "./wgsl/sample.ts";
  *
  * @param kernels Compiles and binds.
  * @param model Sizes.
- * @param weights Weights.
+ * @param parameters Weights and adapters.
  * @param buffers Working memory.
  * @param shape How products are divided.
  * @returns The dispatches of one step.
@@ -32,7 +35,7 @@ import { sampleKernel } from "./wgsl/sample.ts";
 export async function planDecode(
   kernels: KernelCache,
   model: EngineModel,
-  weights: EngineWeights,
+  { weights, adapters }: EngineParameters,
   buffers: EngineBuffers,
   shape: MatvecShape,
 ): Promise<Dispatch[]> {
@@ -53,12 +56,35 @@ export async function planDecode(
     }
   };
 
+  /** What the adapter of a product adds to its epilogue and binds; its first half runs here. */
+  const adapt = async (adapter: GpuAdapter | undefined, x: GPUBuffer, norm?: GPUBuffer) => {
+    const none: Readonly<Record<string, GPUBuffer>> = {};
+    if (!adapter) return { fragment: undefined, bound: none };
+    const { size, a: lora_a, b: lora_b } = adapter;
+    const lora_low = token.low;
+    const parts = adapterParts(size);
+    plan.push(
+      await kernels.bind(
+        adapterLowKernel(size, norm !== undefined),
+        { state, x, lora_a, lora_low, ...(norm && { norm }) },
+        () => [parts, size.segments],
+      ),
+    );
+    return { fragment: adapterFragment(size, parts), bound: { lora_low, lora_b } };
+  };
+
   for (const [l, layer] of weights.layers.entries()) {
     const cache = buffers.caches[l];
+    const adapter = adapters.layers[l];
+    const qkv = await adapt(adapter?.qkv, token.x, layer.attentionNorm);
     await multiply(
-      { label: "norm, qkv, rope, cache", isNormed: true, epilogue: storeQkv(attention) },
+      {
+        label: "norm, qkv, rope, cache",
+        isNormed: true,
+        epilogue: storeQkv(attention, qkv.fragment),
+      },
       layer.qkv,
-      { x: token.x, norm: layer.attentionNorm, places, rope, q: token.q, cache },
+      { x: token.x, norm: layer.attentionNorm, places, rope, q: token.q, cache, ...qkv.bound },
     );
     plan.push(
       await kernels.bind(
@@ -72,27 +98,30 @@ export async function planDecode(
         () => [Math.ceil(heads * headDim / 4 / COMBINE_THREADS), 1],
       ),
     );
+    const out = await adapt(adapter?.out, token.attended);
     await multiply(
-      { label: "out, residual", isNormed: false, epilogue: storeResidual(D) },
+      { label: "out, residual", isNormed: false, epilogue: storeResidual(D, out.fragment) },
       layer.out,
-      { x: token.attended, residual: token.x },
+      { x: token.attended, residual: token.x, ...out.bound },
     );
+    const gateUp = await adapt(adapter?.gateUp, token.x, layer.mlpNorm);
     await multiply(
-      { label: "norm, gate, up, gelu", isNormed: true, epilogue: storeGated(F) },
+      { label: "norm, gate, up, gelu", isNormed: true, epilogue: storeGated(F, gateUp.fragment) },
       layer.gateUp,
-      { x: token.x, norm: layer.mlpNorm, gated: token.gated },
+      { x: token.x, norm: layer.mlpNorm, gated: token.gated, ...gateUp.bound },
     );
+    const down = await adapt(adapter?.down, token.gated);
     await multiply(
-      { label: "down, residual", isNormed: false, epilogue: storeResidual(D) },
+      { label: "down, residual", isNormed: false, epilogue: storeResidual(D, down.fragment) },
       layer.down,
-      { x: token.gated, residual: token.x },
+      { x: token.gated, residual: token.x, ...down.bound },
     );
   }
   await multiply(
     {
       label: "norm, head",
       isNormed: true,
-      keptSteps: model.hiddenSteps,
+      keptSteps: criticSteps(model),
       epilogue: storePlain(weights.head.rows),
     },
     weights.head,

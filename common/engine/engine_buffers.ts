@@ -2,13 +2,14 @@
  * An engine's working memory, made once: one set for the token that is decoded, one for a prefix.
  *
  * Letters: D width, F MLP width, N heads, K head width, V FAST vocabulary, C capacity, S decode steps,
- * T places of a prefix. Rows of activations are padded to 32 numbers; the padding stays zero.
+ * T places of a prefix, G segments, P parts and R rank of an adapter. Rows of activations are padded to 32 numbers; the padding stays zero.
  *
  * @module
  */
 
 import { ROPE_MAX_WAVELENGTH } from "../policy/variants.ts";
-import { capacityOf, type EngineModel } from "./engine_model.ts";
+import { lowCounts } from "./engine_adapters.ts";
+import { capacityOf, criticSteps, type EngineModel } from "./engine_model.ts";
 import type { GpuBuffers } from "./gpu_buffers.ts";
 import { paddedColumns } from "./packed_rows.ts";
 import { SPLIT_KEYS } from "./wgsl/attend_split.ts";
@@ -25,6 +26,8 @@ export interface TokenBuffers {
   readonly attended: GPUBuffer;
   /** `[F]`: gate times up. */
   readonly gated: GPUBuffer;
+  /** `[G, P, R]`: what adapters make of the input of a product. */
+  readonly low: GPUBuffer;
 }
 
 /** All buffers but weights. */
@@ -63,7 +66,7 @@ export interface EngineBuffers {
   readonly outcomes: GPUBuffer;
   /** `[n, D]`: normalised states of the first n steps. */
   readonly hidden: GPUBuffer;
-  /** Where state, outcomes and hidden states are copied to be read, taken in turns. */
+  /** Where state, value and outcomes are copied to be read, taken in turns. */
   readonly staging: readonly GPUBuffer[];
 }
 
@@ -72,6 +75,9 @@ const STAGING_COUNT = 2;
 
 /** Bytes of a decode state. */
 export const STATE_BYTES: number = 4 * DECODE_STATE.length;
+
+/** Bytes of the critic's value. */
+export const VALUE_BYTES = 4;
 
 /** Bytes of a step's outcome. */
 export const OUTCOME_BYTES = 16;
@@ -108,18 +114,20 @@ export function createEngineBuffers(model: EngineModel, buffers: GpuBuffers): En
     queue.writeBuffer(buffer, 0, data);
     return buffer;
   };
-  const activations = (label: string, rows: number): TokenBuffers => ({
+  const activations = (label: string, rows: number, lowCount: number): TokenBuffers => ({
     x: floats(`${label} x`, rows * paddedColumns(D)),
     q: floats(`${label} q`, rows * N * K),
     attended: floats(`${label} attended`, rows * paddedColumns(N * K)),
     gated: floats(`${label} gated`, rows * paddedColumns(F)),
+    low: floats(`${label} low`, rows * lowCount),
   });
   const { MAP_READ, COPY_DST } = GPUBufferUsage;
-  const resultBytes = STATE_BYTES + model.maxTextTokens * OUTCOME_BYTES + 4 * model.hiddenSteps * D;
+  const resultBytes = STATE_BYTES + VALUE_BYTES + model.maxTextTokens * OUTCOME_BYTES;
+  const low = lowCounts(model.gemma);
   return {
-    token: activations("token", 1),
+    token: activations("token", 1, low.token),
     prefix: {
-      ...activations("prefix", capacity),
+      ...activations("prefix", capacity, low.prefix),
       normed: floats("prefix normed", capacity * paddedColumns(D)),
     },
     caches: Array.from({ length: L }, (_, l) => floats(`cache ${l}`, 2 * capacity * K)),
@@ -136,7 +144,7 @@ export function createEngineBuffers(model: EngineModel, buffers: GpuBuffers): En
     partial: floats("partial", splits * N * K),
     stats: floats("stats", splits * N * 2),
     outcomes: buffers.storage("outcomes", model.maxTextTokens * OUTCOME_BYTES),
-    hidden: floats("hidden", model.hiddenSteps * D),
+    hidden: floats("hidden", Math.max(1, criticSteps(model)) * D),
     staging: Array.from(
       { length: STAGING_COUNT },
       (_, i) => buffers.create(`staging ${i}`, resultBytes, MAP_READ | COPY_DST),

@@ -8,6 +8,17 @@ import { type GemmaSize, tokensPerImage } from "../policy/variants.ts";
 import type { PolicyVariant } from "../policy/variants.ts";
 import type { ChunkGrammar } from "../tokenizer/grammar.ts";
 import { CAMERA_NAMES } from "../types.ts";
+import { MOST_RANK } from "./wgsl/adapter.ts";
+
+/** Sizes of a critic, and what it reads. */
+export interface EngineCriticModel {
+  /** Width of its hidden layers. */
+  readonly hiddenDim: number;
+  /** The state before the first action token, or the mean over a chunk's. */
+  readonly input: "observation" | "chunk";
+  /** Most action tokens that the `chunk` critic reads. */
+  readonly maxSteps: number;
+}
 
 /** Sizes and rules of the sequences that an engine decodes. */
 export interface EngineModel {
@@ -21,8 +32,8 @@ export interface EngineModel {
   readonly imageTokens: number;
   /** Most text tokens of a sequence: prompt with its padding, forced words and FAST tokens. */
   readonly maxTextTokens: number;
-  /** Steps whose hidden state the critic reads: 1 for the `observation` critic. */
-  readonly hiddenSteps: number;
+  /** Its critic; chunks have the value 0 if absent. */
+  readonly critic?: EngineCriticModel;
   /** Which FAST token may follow which; its vocabulary is the head's. */
   readonly grammar: ChunkGrammar;
 }
@@ -34,14 +45,14 @@ export interface EngineModel {
  * @returns Its model.
  */
 export function engineModelOf({ shape, grammar }: ActorCritic): EngineModel {
-  const { variant, maxTokenLen, valueInput, maxValueSteps } = shape;
+  const { variant, maxTokenLen, valueInput, maxValueSteps, valueHeadHiddenDim } = shape;
   return {
     gemma: variant.gemma,
     fastSkipTokens: variant.fastSkipTokens,
     decodePositions: variant.decodePositions,
     imageTokens: tokensPerImage(variant.siglip) * CAMERA_NAMES.length,
     maxTextTokens: maxTokenLen,
-    hiddenSteps: valueInput === "observation" ? 1 : maxValueSteps,
+    critic: { hiddenDim: valueHeadHiddenDim, input: valueInput, maxSteps: maxValueSteps },
     grammar,
   };
 }
@@ -55,15 +66,47 @@ export function capacityOf({ imageTokens, maxTextTokens }: EngineModel): number 
 }
 
 /**
- * Check that the kernels can serve a model.
+ * Steps whose states the critic reads.
+ * @param model The model; 0 without a critic.
+ */
+export function criticSteps({ critic }: EngineModel): number {
+  if (!critic) return 0;
+  return critic.input === "observation" ? 1 : critic.maxSteps;
+}
+
+/** Storage buffers of the widest kernel, with adapters and without. */
+const STORAGE_BUFFERS = { adapted: 10, plain: 8 } as const;
+
+/**
+ * Check that the kernels can serve a model on a device.
  *
  * @param model The model.
- * @throws {RangeError} If it has adapters, or an odd head.
+ * @param limits The device's.
+ * @throws {RangeError} If heads or adapters have odd sizes, the critic reads no state, the vocabulary
+ *   has no room for actions, or the device's kernels take too few buffers.
  */
-export function checkModel({ gemma, grammar, fastSkipTokens }: EngineModel): void {
-  if (gemma.lora) {
+export function checkModel(
+  { gemma, grammar, fastSkipTokens, critic }: EngineModel,
+  limits: Pick<GPUSupportedLimits, "maxStorageBuffersPerShaderStage">,
+): void {
+  const { lora } = gemma;
+  if (lora && !(lora.rank > 0 && lora.rank <= MOST_RANK && lora.rank % 4 === 0)) {
     throw new RangeError(
-      "Cannot build a decode engine for a model with adapters: merge them into its weights first",
+      `Cannot build a decode engine: its adapters have rank ${lora.rank}, which must be a multiple ` +
+        `of 4 and at most ${MOST_RANK}`,
+    );
+  }
+  const buffers = lora ? STORAGE_BUFFERS.adapted : STORAGE_BUFFERS.plain;
+  if (limits.maxStorageBuffersPerShaderStage < buffers) {
+    throw new RangeError(
+      `Cannot build a decode engine: the device binds ${limits.maxStorageBuffersPerShaderStage} ` +
+        `storage buffers to a kernel, ${buffers} are needed; use another device`,
+    );
+  }
+  if (critic && !(critic.hiddenDim > 0 && critic.maxSteps > 0)) {
+    throw new RangeError(
+      `Cannot build a decode engine: its critic has ${critic.hiddenDim} hidden units and reads ` +
+        `${critic.maxSteps} states, each must be at least 1`,
     );
   }
   if (gemma.headDim % 4 !== 0) {

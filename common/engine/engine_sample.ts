@@ -1,14 +1,13 @@
 /**
  * How an engine is asked for a chunk, and what it answers.
  *
- * Letters: S decoded action tokens, D width.
+ * Letters: S decoded action tokens.
  *
  * @module
  */
 
-import { NonFiniteError } from "../device/check_finite.ts";
-import { STATE_BYTES } from "./engine_buffers.ts";
-import type { EngineModel } from "./engine_model.ts";
+import { checkFinite, NonFiniteError } from "../device/check_finite.ts";
+import { STATE_BYTES, VALUE_BYTES } from "./engine_buffers.ts";
 import { DECODE_STATE, FAULT } from "./wgsl/shared.ts";
 
 /** How to draw a chunk. */
@@ -29,26 +28,15 @@ export interface EngineSample {
   readonly logProbs: Float32Array;
   /** `[S]` entropies of the masked softmax, nats. */
   readonly entropies: Float32Array;
-  /** `[min(S, hiddenSteps), D]`: states behind the final norm that tokens were predicted from. */
-  readonly hidden: Float32Array;
+  /** The critic's value; 0 if the model has no critic. */
+  readonly value: number;
 }
 
-/**
- * Read what some steps have left.
- *
- * @param bytes Decode state, outcomes, hidden states.
- * @param outcomeBytes Bytes of the outcomes among them.
- * @param model Sizes.
- * @returns The chunk, or null if it is not complete.
- * @throws {NonFiniteError} If a logit was not finite.
- * @throws {Error} If the grammar allowed no token.
- */
-export function readSample(
-  bytes: ArrayBuffer,
-  outcomeBytes: number,
-  { gemma, hiddenSteps }: EngineModel,
-): EngineSample | null {
-  const words = new Uint32Array(bytes, 0, DECODE_STATE.length);
+const STATE_WORDS = DECODE_STATE.length;
+
+/** A word of the decode state, once it is known that the steps went well. */
+function stateOf(bytes: ArrayBuffer): (word: typeof DECODE_STATE[number]) => number {
+  const words = new Uint32Array(bytes, 0, STATE_WORDS);
   const state = (word: typeof DECODE_STATE[number]) => words[DECODE_STATE.indexOf(word)];
   if (state("fault") === FAULT.notFinite) {
     throw new NonFiniteError(
@@ -59,15 +47,41 @@ export function readSample(
   if (state("fault") === FAULT.nothingAllowed) {
     throw new Error(`Cannot decode a chunk: the grammar allows no token ${state("step")}`);
   }
+  return state;
+}
+
+/**
+ * Read the critic's value.
+ *
+ * @param bytes Decode state, value, outcomes.
+ * @throws {NonFiniteError} If it or a logit was not finite.
+ * @throws {Error} If the grammar allowed no token.
+ */
+export function readValue(bytes: ArrayBuffer): number {
+  stateOf(bytes);
+  const [value] = new Float32Array(bytes, STATE_BYTES, 1);
+  checkFinite(value, "the value of a chunk");
+  return value;
+}
+
+/**
+ * Read what some steps have left.
+ *
+ * @param bytes Decode state, value, outcomes.
+ * @returns The chunk, or null if it is not complete.
+ * @throws {NonFiniteError} If a logit or the value was not finite.
+ * @throws {Error} If the grammar allowed no token.
+ */
+export function readSample(bytes: ArrayBuffer): EngineSample | null {
+  const state = stateOf(bytes);
   if (state("is_done") === 0) return null;
   const steps = state("step");
-  const outcomes = new Float32Array(bytes, STATE_BYTES, 4 * steps);
+  const outcomes = new Float32Array(bytes, STATE_BYTES + VALUE_BYTES, 4 * steps);
   const column = (i: number) => Float32Array.from({ length: steps }, (_, s) => outcomes[4 * s + i]);
-  const kept = Math.min(steps, hiddenSteps) * gemma.width;
   return {
     tokens: Int32Array.from(column(0)),
     logProbs: column(1),
     entropies: column(2),
-    hidden: new Float32Array(bytes, STATE_BYTES + outcomeBytes, kept).slice(),
+    value: readValue(bytes),
   };
 }

@@ -7,16 +7,16 @@
 import * as tf from "@tensorflow/tfjs";
 import type { GpuDevice } from "../device/gpu_device.ts";
 import type { ActorCritic } from "../policy/actor_critic.ts";
-import type {
-  ChunkDecoder,
-  DecodedChunk,
-  DecoderInput,
-  DecoderSampling,
-  DecoderTimes,
-  DecoderWeights,
+import {
+  type ChunkDecoder,
+  CRITIC_PATHS,
+  type DecodedChunk,
+  type DecoderInput,
+  type DecoderSampling,
+  type DecoderTimes,
+  type DecoderWeights,
 } from "../policy/chunk_decoder.ts";
 import { imageTokens } from "../policy/network.ts";
-import { valueOf } from "../policy/value_head.ts";
 import type { QuantizedTensor } from "../quant/quantized_tensor.ts";
 import type { HostTensor } from "../types.ts";
 import { DecodeEngine, type EngineOptions } from "./decode_engine.ts";
@@ -62,6 +62,10 @@ export class PolicyEngine implements ChunkDecoder {
       if ("bits" in tensor) matrices.set(path, tensor);
       else floats.set(path, tensor);
     }
+    for (const [path, tensor] of weights.valueHead) {
+      const name = `${CRITIC_PATHS}${path}`;
+      floats.set(name, { ...tensor, name });
+    }
     const engine = await DecodeEngine.create(gpu, engineModelOf(policy), { matrices, floats }, {
       ...options,
       storage: weights.storage,
@@ -95,11 +99,10 @@ export class PolicyEngine implements ChunkDecoder {
     return this.#inTurn(async () => {
       const start = performance.now();
       await this.#prefill(input);
-      const { tokens, logProbs, entropies, hidden } = await this.#engine.sample(sampling);
-      const value = await this.#valueOf(hidden);
+      const chunk = await this.#engine.sample(sampling);
       this.#chunks++;
       this.#chunkMs += performance.now() - start;
-      return { tokens, logProbs, entropies, value };
+      return chunk;
     });
   }
 
@@ -107,14 +110,14 @@ export class PolicyEngine implements ChunkDecoder {
   observationValue(input: DecoderInput): Promise<number> {
     return this.#inTurn(async () => {
       await this.#prefill(input);
-      const { minTokens: maxTokens } = this.#policy.grammar;
-      const greedy = { temperature: 0, random: () => 0, maxTokens };
-      return await this.#valueOf((await this.#engine.sample(greedy)).hidden);
+      return await this.#engine.observationValue(this.#policy.grammar.minTokens);
     });
   }
 
   /** Check new weights. See {@link ChunkDecoder.check}. */
-  check(_weights: readonly HostTensor[]): void {}
+  check(weights: readonly HostTensor[]): void {
+    this.#engine.checkWeights(weights.filter(({ name }) => isEngineWeight(name)));
+  }
 
   /** Write new weights. See {@link ChunkDecoder.assign}. */
   assign(weights: readonly HostTensor[]): void {
@@ -134,19 +137,6 @@ export class PolicyEngine implements ChunkDecoder {
     this.#engine.prefill({ imageTokens: seen, prompt, forced });
   }
 
-  /** The critic's value from the states that it reads. */
-  async #valueOf(hidden: Float32Array): Promise<number> {
-    const { network, shape } = this.#policy;
-    const { width } = shape.variant.gemma;
-    const tensor = tf.tidy(() => {
-      const states = tf.tensor2d(hidden, [hidden.length / width, width]);
-      return valueOf(network.valueHead, tf.mean(states, 0, true));
-    });
-    const [value] = await tensor.data<"float32">();
-    tensor.dispose();
-    return value;
-  }
-
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
     const done = this.#turn.then(work);
     this.#turn = done.catch(() => {});
@@ -160,5 +150,5 @@ export class PolicyEngine implements ChunkDecoder {
  * @param path The path; the critic's begin with `value_head/`.
  */
 export function isEngineWeight(path: string): boolean {
-  return path.startsWith("PaliGemma/llm/");
+  return path.startsWith("PaliGemma/llm/") || path.startsWith(CRITIC_PATHS);
 }

@@ -7,11 +7,13 @@
  * @module
  */
 
+import type { GpuAdapter } from "./engine_adapters.ts";
 import type { EngineBuffers } from "./engine_buffers.ts";
 import { capacityOf, type EngineModel } from "./engine_model.ts";
-import type { EngineWeights } from "./engine_weights.ts";
+import type { EngineParameters } from "./engine_parameters.ts";
 import type { GpuMatrix } from "./gpu_matrix.ts";
 import type { Dispatch, Fragment, KernelCache } from "./kernel.ts";
+import { ADAPTER_TOKENS, adapterFragment, adapterLowPrefixKernel } from "./wgsl/adapter.ts";
 import { attendPrefixKernel, PREFIX_ROWS } from "./wgsl/attend_prefix.ts";
 import { embedKernel } from "./wgsl/embed.ts";
 import { storeGated, storeQkv, storeResidual } from "./wgsl/epilogues.ts";
@@ -33,7 +35,7 @@ export interface PrefillPlan {
  *
  * @param kernels Compiles and binds.
  * @param model Sizes.
- * @param weights Weights.
+ * @param parameters Weights and adapters.
  * @param buffers Working memory; image tokens are expected in the first rows of `prefix.x`.
  * @returns The dispatches.
  * @throws {Error} If the driver refuses a kernel.
@@ -41,7 +43,7 @@ export interface PrefillPlan {
 export async function planPrefill(
   kernels: KernelCache,
   model: EngineModel,
-  weights: EngineWeights,
+  { weights, adapters }: EngineParameters,
   buffers: EngineBuffers,
 ): Promise<PrefillPlan> {
   const { width: D, mlpDim: F, heads, headDim, depth } = model.gemma;
@@ -67,6 +69,21 @@ export async function planPrefill(
   const normalize = async (norm: GPUBuffer) => {
     layers.push(await kernels.bind(rmsNormKernel(D), { x, norm, normed }, (count) => [count, 1]));
   };
+  /** What the adapter of a product adds to its epilogue and binds; its first half runs here. */
+  const adapt = async (adapter: GpuAdapter | undefined, x: GPUBuffer) => {
+    const none: Readonly<Record<string, GPUBuffer>> = {};
+    if (!adapter) return { fragment: undefined, bound: none };
+    const { size, a: lora_a, b: lora_b } = adapter;
+    const lora_low = prefix.low;
+    layers.push(
+      await kernels.bind(
+        adapterLowPrefixKernel(size),
+        { places, x, lora_a, lora_low },
+        (count) => [Math.ceil(count / ADAPTER_TOKENS), size.segments],
+      ),
+    );
+    return { fragment: adapterFragment(size, 1), bound: { lora_low, lora_b } };
+  };
   const embed = async (ids: GPUBuffer, to: GPUBuffer) => {
     const bound: Dispatch[] = [];
     for (const { values, scales, place: shard } of weights.embedding.shards) {
@@ -80,12 +97,15 @@ export async function planPrefill(
 
   for (const [l, layer] of weights.layers.entries()) {
     const cache = buffers.caches[l];
+    const adapter = adapters.layers[l];
     await normalize(layer.attentionNorm);
-    await multiply("prefix qkv", layer.qkv, storeQkv(attention), {
+    const qkv = await adapt(adapter?.qkv, normed);
+    await multiply("prefix qkv", layer.qkv, storeQkv(attention, qkv.fragment), {
       x: normed,
       rope,
       q,
       cache,
+      ...qkv.bound,
     });
     if (l === depth - 1) break;
     layers.push(
@@ -95,10 +115,25 @@ export async function planPrefill(
         (count) => [Math.ceil(count * heads / PREFIX_ROWS), 1],
       ),
     );
-    await multiply("prefix out", layer.out, storeResidual(D), { x: attended, residual: x });
+    const out = await adapt(adapter?.out, attended);
+    await multiply("prefix out", layer.out, storeResidual(D, out.fragment), {
+      x: attended,
+      residual: x,
+      ...out.bound,
+    });
     await normalize(layer.mlpNorm);
-    await multiply("prefix gate and up", layer.gateUp, storeGated(F), { x: normed, gated });
-    await multiply("prefix down", layer.down, storeResidual(D), { x: gated, residual: x });
+    const gateUp = await adapt(adapter?.gateUp, normed);
+    await multiply("prefix gate and up", layer.gateUp, storeGated(F, gateUp.fragment), {
+      x: normed,
+      gated,
+      ...gateUp.bound,
+    });
+    const down = await adapt(adapter?.down, gated);
+    await multiply("prefix down", layer.down, storeResidual(D, down.fragment), {
+      x: gated,
+      residual: x,
+      ...down.bound,
+    });
   }
   return {
     embedText: await embed(buffers.ids, x),

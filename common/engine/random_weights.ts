@@ -14,6 +14,8 @@ import {
 import type { RandomSource } from "../random.ts";
 import type { HostTensor } from "../types.ts";
 import type { EngineModel } from "./engine_model.ts";
+import { adapterShapes } from "./engine_adapters.ts";
+import { criticShapes } from "./engine_critic.ts";
 import { weightShapes } from "./engine_weights.ts";
 
 /** Random integers are drawn once and then repeated: billions of them would take minutes. */
@@ -28,7 +30,7 @@ const SPREAD: Readonly<Record<Bits, number>> = { 8: 73.9, 4: 4.61 };
  * @param model Sizes.
  * @param bits Of a weight.
  * @param random Where the numbers come from.
- * @returns All weights that an engine wants; norms do nothing.
+ * @returns All weights that an engine wants; norms, adapters and critic do nothing.
  */
 export function randomWeights(
   model: EngineModel,
@@ -38,7 +40,8 @@ export function randomWeights(
   const block = Int8Array.from({ length: BLOCK }, () => Math.floor(256 * random()) - 128);
   const matrices = new Map<string, QuantizedTensor>();
   const floats = new Map<string, HostTensor>();
-  for (const [name, shape] of weightShapes(model)) {
+  const shapes = [weightShapes(model), adapterShapes(model.gemma), criticShapes(model)];
+  for (const [name, shape] of shapes.flatMap((some) => [...some])) {
     const layout = matrixLayout(name, shape);
     if (!layout) {
       const count = shape.reduce((a, b) => a * b, 1);

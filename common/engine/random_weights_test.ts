@@ -11,7 +11,7 @@ Deno.test("randomWeights() gives every array its shape and matrices their size",
   using policy = makePolicy();
   for (const bits of [8, 4] as const) {
     const { matrices, floats } = randomWeights(engineModelOf(policy), bits, seededRandom(1));
-    assert.equal(matrices.size + floats.size, 9);
+    assert.equal(matrices.size + floats.size, 9 + 6);
     for (const tensor of matrices.values()) {
       const { data, shape } = dequantizeTensor(tensor);
       assert.equal(data.length, shape.reduce((a, b) => a * b, 1));

@@ -152,12 +152,18 @@ export function stateWords(place: number, isDone = 0): number[] {
   return [place, 0, isDone, 0, 0, 0, 0, 0];
 }
 
+/** A policy's critic as an engine wants it: below `value_head/`. */
+export async function criticArrays(policy: ActorCritic): Promise<HostTensor[]> {
+  const tensors = await policy.network.valueHead.toHost();
+  return tensors.map((tensor) => ({ ...tensor, name: `value_head/${tensor.name}` }));
+}
+
 /**
  * Round a policy's language model to a few bits.
  *
  * @param policy Its weights become the dequantised ones.
  * @param bits Of a weight.
- * @returns The quantised weights.
+ * @returns The quantised weights, and the rest that an engine wants: adapters and critic among them.
  */
 export async function quantizePolicy(policy: ActorCritic, bits: Bits): Promise<QuantizedWeights> {
   const matrices = new Map<string, QuantizedTensor>();
@@ -168,6 +174,7 @@ export async function quantizePolicy(policy: ActorCritic, bits: Bits): Promise<Q
     if (layout) matrices.set(tensor.name, quantizeTensor(tensor, layout, bits));
     else floats.set(tensor.name, tensor);
   }
+  for (const tensor of await criticArrays(policy)) floats.set(tensor.name, tensor);
   policy.network.backbone.assign([...matrices.values()].map(dequantizeTensor));
   return { matrices, floats };
 }

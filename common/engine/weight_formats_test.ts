@@ -15,7 +15,7 @@ import {
 import type { HostTensor } from "../types.ts";
 import { DecodeEngine, type EngineOptions } from "./decode_engine.ts";
 import { engineModelOf } from "./engine_model.ts";
-import { decodeWithTfjs, hasAdapter } from "./testing.ts";
+import { criticArrays, decodeWithTfjs, hasAdapter } from "./testing.ts";
 
 const ignore = !await hasAdapter();
 const REACH = fileURLToPath(new URL("../pretrained/reach", import.meta.url));
@@ -33,7 +33,7 @@ function loadReach() {
 
 /** A policy's arrays in float32, as an engine takes them. */
 async function floatsOf(policy: ActorCritic): Promise<QuantizedWeights> {
-  const tensors = await policy.network.backbone.toHost();
+  const tensors = [...await policy.network.backbone.toHost(), ...await criticArrays(policy)];
   return { matrices: new Map(), floats: new Map(tensors.map((tensor) => [tensor.name, tensor])) };
 }
 

@@ -3,13 +3,15 @@
  * these functions finish them. Matrices are packed so that the rows of a pair belong together.
  *
  * All have the form `store(t, place, row, a, b)`: the t-th token of the batch stands at `place` of
- * the cache, and rows `row` (even) and `row + 1` gave a and b. The last pair may be half.
+ * the cache, and rows `row` (even) and `row + 1` gave a and b. The last pair may be half. Where the
+ * product has an adapter (see adapter.ts), its share is added to a and b first.
  *
  * @module
  */
 
 import { paddedColumns } from "../packed_rows.ts";
 import type { Fragment } from "../kernel.ts";
+import { GELU } from "./gelu.ts";
 import { f32, PLACES } from "./shared.ts";
 
 /** Sizes of attention. */
@@ -22,6 +24,23 @@ export interface AttentionSize {
   readonly capacity: number;
 }
 
+/** The function `store`, which first adds what the adapter says of both rows. */
+function storeFunction(
+  body: string,
+  adapter?: Fragment,
+  shares?: readonly [string, string],
+): string {
+  if (!adapter || !shares) {
+    return `fn store(t: u32, place: u32, row: u32, a: f32, b: f32) {${body}}`;
+  }
+  return `fn store(t: u32, place: u32, row: u32, plain_a: f32, plain_b: f32) {
+  let a = plain_a + adapted(t, ${shares[0]});
+  let b = plain_b + adapted(t, ${shares[1]});${body}}`;
+}
+
+/** Of products whose rows are one segment. */
+const ONE_SEGMENT = ["0u, row", "0u, row + 1u"] as const;
+
 /**
  * Queries, keys and values: rotate what is rotated, scale the queries, and write keys and values into
  * the cache.
@@ -30,10 +49,14 @@ export interface AttentionSize {
  * head are its elements j and j + K/2, which rotate together.
  *
  * @param size N, K and places.
+ * @param adapter The product's adapter, a segment a head.
  * @returns Fragments; they bind `places`, `rope` (cos, sin by position and pair), `q` and `cache`.
  */
-export function storeQkv({ heads, headDim, capacity }: AttentionSize): Fragment[] {
-  return [PLACES, {
+export function storeQkv(
+  { heads, headDim, capacity }: AttentionSize,
+  adapter?: Fragment,
+): Fragment[] {
+  return [PLACES, ...(adapter ? [adapter] : []), {
     bindings: [
       { name: "rope", access: "read", type: "array<vec2<f32>>" },
       { name: "q", access: "read_write", type: "array<f32>" },
@@ -43,7 +66,14 @@ export function storeQkv({ heads, headDim, capacity }: AttentionSize): Fragment[
 const HEAD = ${headDim}u;
 const HALF = ${headDim / 2}u;
 const QUERY_ROWS = ${heads * headDim}u;
-fn store(t: u32, place: u32, row: u32, a: f32, b: f32) {
+// Element of a head that a row is: those of the value head are in order.
+fn element_of(row: u32) -> u32 {
+  let k = row % HEAD;
+  return select(k / 2u + (k % 2u) * HALF, k, row >= QUERY_ROWS + HEAD);
+}
+${
+      storeFunction(
+        `
   if (row >= QUERY_ROWS + HEAD) {
     let at = (${capacity}u + place) * HEAD + row - QUERY_ROWS - HEAD;
     cache[at] = a;
@@ -62,7 +92,11 @@ fn store(t: u32, place: u32, row: u32, a: f32, b: f32) {
     cache[place * HEAD + pair] = low;
     cache[place * HEAD + pair + HALF] = high;
   }
-}`,
+`,
+        adapter,
+        ["row / HEAD, element_of(row)", "row / HEAD, element_of(row + 1u)"],
+      )
+    }`,
   }];
 }
 
@@ -70,17 +104,19 @@ fn store(t: u32, place: u32, row: u32, a: f32, b: f32) {
  * Gated MLP: rows 2f and 2f + 1 are gate and up of unit f, which becomes gelu(gate) · up.
  *
  * @param units F.
+ * @param adapter The product's adapter, whose segments are gate and up.
  * @returns Fragments; they bind `gated`, `[T, F padded]`.
  */
-export function storeGated(units: number): Fragment[] {
-  // gelu as common/policy/layers.ts has it: a sigmoid, exactly. Held where exp stays finite.
-  return [{
+export function storeGated(units: number, adapter?: Fragment): Fragment[] {
+  return [GELU, ...(adapter ? [adapter] : []), {
     bindings: [{ name: "gated", access: "read_write", type: "array<f32>" }],
-    code: `fn store(t: u32, place: u32, row: u32, a: f32, b: f32) {
-  let slope = ${f32(2 * Math.sqrt(2 / Math.PI))} * a * (1.0 + 0.044715 * a * a);
-  let gate = a / (1.0 + exp(-clamp(slope, -80.0, 80.0)));
-  gated[t * ${paddedColumns(units)}u + row / 2u] = gate * b;
-}`,
+    code: storeFunction(
+      `
+  gated[t * ${paddedColumns(units)}u + row / 2u] = gelu(a) * b;
+`,
+      adapter,
+      ["0u, row / 2u", "1u, row / 2u"],
+    ),
   }];
 }
 
@@ -88,16 +124,21 @@ export function storeGated(units: number): Fragment[] {
  * Residual: outputs are added to what is there.
  *
  * @param rows R.
+ * @param adapter The product's adapter, one segment.
  * @returns Fragments; they bind `residual`, `[T, R padded]`.
  */
-export function storeResidual(rows: number): Fragment[] {
-  return [{
+export function storeResidual(rows: number, adapter?: Fragment): Fragment[] {
+  return [...(adapter ? [adapter] : []), {
     bindings: [{ name: "residual", access: "read_write", type: "array<f32>" }],
-    code: `fn store(t: u32, place: u32, row: u32, a: f32, b: f32) {
+    code: storeFunction(
+      `
   let at = t * ${paddedColumns(rows)}u + row;
   residual[at] += a;
   if (row + 1u < ${rows}u) { residual[at + 1u] += b; }
-}`,
+`,
+      adapter,
+      ONE_SEGMENT,
+    ),
   }];
 }
 
@@ -110,10 +151,10 @@ export function storeResidual(rows: number): Fragment[] {
 export function storePlain(rows: number): Fragment[] {
   return [{
     bindings: [{ name: "out", access: "read_write", type: "array<f32>" }],
-    code: `fn store(t: u32, place: u32, row: u32, a: f32, b: f32) {
+    code: storeFunction(`
   let at = t * ${paddedColumns(rows)}u + row;
   out[at] = a;
   if (row + 1u < ${rows}u) { out[at + 1u] = b; }
-}`,
+`),
   }];
 }
