@@ -98,3 +98,16 @@ function registerGradients(gradients: Readonly<Record<string, KernelGradient>>):
 export function runKernel(kernelName: string, inputs: NamedTensorMap, attrs: object = {}): Tensor {
   return tf.engine().runKernel(kernelName, inputs, attrs as tf.NamedAttrMap) as Tensor;
 }
+
+/**
+ * Run a kernel with several outputs.
+ * @param inputs Its inputs by name.
+ * @param attrs Its attributes.
+ */
+export function runKernelForAll(
+  kernelName: string,
+  inputs: NamedTensorMap,
+  attrs: object = {},
+): Tensor[] {
+  return tf.engine().runKernel(kernelName, inputs, attrs as tf.NamedAttrMap) as unknown as Tensor[];
+}

@@ -10,9 +10,10 @@
 
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor, Tensor1D, Tensor2D, Tensor3D, Tensor4D } from "./tensors.ts";
+import { gatedGelu } from "../kernels/gelu_ops.ts";
 import { QuantizedMatrix } from "../kernels/quantized_matrix.ts";
 import { quantizedMatMul, quantizedRows } from "../kernels/quantized_ops.ts";
-import { attend, gelu, linear, rmsNorm } from "./layers.ts";
+import { attend, linear, rmsNorm } from "./layers.ts";
 import type { ParameterStore } from "./parameters.ts";
 import { applyRope, type Rope } from "./rope.ts";
 import type { GemmaSize } from "./variants.ts";
@@ -173,7 +174,7 @@ function gatedMlp(
   };
   const gate = adapted(x, "gating_einsum", "gating_einsum", 2 * layer);
   const up = adapted(x, "gating_einsum", "gating_einsum", 2 * layer + 1);
-  return adapted(tf.mul(gelu(gate), up), "linear", "linear", layer);
+  return adapted(gatedGelu(gate, up), "linear", "linear", layer);
 }
 
 /**

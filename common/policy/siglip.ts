@@ -9,8 +9,9 @@
  */
 
 import * as tf from "@tensorflow/tfjs";
+import { gelu } from "../kernels/gelu_ops.ts";
 import type { Tensor, Tensor3D, Tensor4D } from "./tensors.ts";
-import { attend, gelu, layerNorm, linear } from "./layers.ts";
+import { attend, layerNorm, linear } from "./layers.ts";
 import type { ParameterStore } from "./parameters.ts";
 import type { SiglipSize } from "./variants.ts";
 import { tokensPerImage } from "./variants.ts";

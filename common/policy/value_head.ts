@@ -4,8 +4,9 @@
  */
 
 import * as tf from "@tensorflow/tfjs";
+import { gelu } from "../kernels/gelu_ops.ts";
 import type { Tensor, Tensor1D } from "./tensors.ts";
-import { gelu, linear } from "./layers.ts";
+import { linear } from "./layers.ts";
 import type { ParameterStore } from "./parameters.ts";
 
 /**
