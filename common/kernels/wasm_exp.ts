@@ -38,7 +38,7 @@ const LEAST = -87.3;
 const EXPONENT_BIAS = 127, EXPONENT_SHIFT = 23;
 
 /**
- * Four times `exp(x)` for x ≤ 88, within 2 parts in 10⁷; exactly 0 for x below −87.3, −∞ included; NaN for NaN.
+ * Four times `exp(x)` for x ≤ 88, within 3 parts in 10⁷; exactly 0 for x below −87.3, −∞ included; NaN for NaN.
  *
  * @param x Local with the vector; holds the result behind it.
  * @param n Local for vectors that may be overwritten.

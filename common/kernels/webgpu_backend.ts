@@ -41,13 +41,22 @@ export interface Uniform {
 
 /** What the WebGPU backend offers to kernels. */
 export interface WebgpuBackend {
-  /** Run a program; the output is a new tensor. */
+  /** Run a program; the output is a new tensor, or `output` if there is one. */
   runWebGPUProgram(
     program: Program,
     inputs: readonly TensorInfo[],
     dtype: string,
     uniforms: readonly Uniform[],
+    output?: TensorInfo,
   ): TensorInfo;
+  /** What is known of each tensor. */
+  readonly tensorMap: {
+    /** By its id. */
+    get(dataId: object): {
+      /** A copy of its values on the host, once it has been read. */
+      values: unknown;
+    };
+  };
   /** Free a tensor. */
   disposeData(dataId: object): void;
 }
