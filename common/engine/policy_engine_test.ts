@@ -1,28 +1,9 @@
 import assert from "node:assert/strict";
-import { closeGpu, currentGpu, useGpu } from "../device/current_gpu.ts";
 import { whyNoWebgpu } from "../device/testing.ts";
-import { ActorCritic, type PolicyShape } from "../policy/actor_critic.ts";
-import { useDevice } from "../policy/backend.ts";
-import { CRITIC_PATHS } from "../policy/chunk_decoder.ts";
 import { assignWeights, readWeights } from "../policy/load.ts";
-import {
-  backboneSpecs,
-  ParameterStore,
-  type StoragePlan,
-  valueHeadSpecs,
-} from "../policy/parameters.ts";
-import {
-  ACTION_DIM,
-  countTensors,
-  drawEverything,
-  HORIZON,
-  makeAssets,
-  makeObservations,
-  maxDifference,
-  MICRO,
-} from "../policy/testing.ts";
+import { countTensors, makeObservations, maxDifference } from "../policy/testing.ts";
 import { seededRandom } from "../random.ts";
-import { isEngineWeight, PolicyEngine } from "./policy_engine.ts";
+import { type ActingPolicyOptions, makeActingPolicy, withGpu } from "./testing_policy.ts";
 
 const reason = await whyNoWebgpu();
 if (reason) console.log(`Tests of the engine behind a policy are skipped: ${reason}.`);
@@ -31,60 +12,7 @@ const GREEDY = { temperature: 0, random: () => 0 };
 /** Nats a token and units of value; numbers are of about 1. */
 const TOLERANCE = 2e-3;
 
-const SHAPE: PolicyShape = {
-  variant: MICRO,
-  horizon: HORIZON,
-  actionDim: ACTION_DIM,
-  maxTokenLen: 64,
-  valueHeadHiddenDim: 16,
-  valueInput: "observation",
-  maxValueSteps: 8,
-  isCriticDetached: false,
-};
-
-/** A policy in 8 bits, with or without the engine. */
-async function build(
-  { hasEngine, seed = 1, storage = { precision: "int8" }, ...changes }: Partial<PolicyShape> & {
-    hasEngine: boolean;
-    seed?: number;
-    storage?: StoragePlan;
-  },
-): Promise<ActorCritic> {
-  const shape = { ...SHAPE, ...changes };
-  const holds = (path: string) => hasEngine && isEngineWeight(path);
-  const specs = backboneSpecs(shape.variant);
-  const headSpecs = valueHeadSpecs(shape.variant.gemma.width, shape.valueHeadHiddenDim);
-  const backbone = drawEverything(specs, seed);
-  const valueHead = drawEverything(headSpecs, seed + 1);
-  const policy = new ActorCritic(
-    shape,
-    makeAssets(),
-    new ParameterStore(specs, backbone, { ...storage, isElsewhere: holds }),
-    new ParameterStore(headSpecs, valueHead, {
-      precision: "float32",
-      isElsewhere: (path) => holds(CRITIC_PATHS + path),
-    }),
-  );
-  if (hasEngine) {
-    const weights = { backbone, valueHead, storage };
-    policy.useDecoder(await PolicyEngine.create(currentGpu()!, policy, weights));
-  }
-  return policy;
-}
-
-/** Run a test with tfjs on a GPU, and leave tfjs without. */
-async function withGpu(test: () => Promise<void>): Promise<void> {
-  await useDevice("cpu");
-  await useGpu({ allowSoftware: true });
-  try {
-    await test();
-  } finally {
-    await closeGpu();
-    await useDevice("cpu");
-  }
-}
-
-const CASES: readonly (Partial<PolicyShape> & { storage: StoragePlan; name: string })[] = [
+const CASES: readonly (Omit<ActingPolicyOptions, "hasEngine"> & { name: string })[] = [
   { name: "in int8", storage: { precision: "int8" } },
   {
     name: "with its MLPs in int4 and a critic that reads chunks",
@@ -94,11 +22,11 @@ const CASES: readonly (Partial<PolicyShape> & { storage: StoragePlan; name: stri
   { name: "in float32", storage: { precision: "float32" } },
 ];
 for (const { name, ...changes } of CASES) {
-  const { precision } = changes.storage;
+  const { precision } = changes.storage!;
   Deno.test(`an engine acts as tfjs does for a policy ${name}`, onGpu, () =>
     withGpu(async () => {
-      using plain = await build({ hasEngine: false, ...changes });
-      using acting = await build({ hasEngine: true, ...changes });
+      using plain = await makeActingPolicy({ hasEngine: false, ...changes });
+      using acting = await makeActingPolicy({ hasEngine: true, ...changes });
       const seen = makeObservations(3, 4);
       const chunks = await acting.sampleActions(seen, GREEDY);
       const expected = await plain.sampleActions(seen, GREEDY);
@@ -128,8 +56,8 @@ Deno.test(
     withGpu(async () => {
       const before = countTensors();
       {
-        using acting = await build({ hasEngine: true });
-        using learner = await build({ hasEngine: false, seed: 7 });
+        using acting = await makeActingPolicy({ hasEngine: true });
+        using learner = await makeActingPolicy({ hasEngine: false, seed: 7 });
         const seen = makeObservations(5, 3);
         const weights = await readWeights(learner);
         assignWeights(acting, weights);
@@ -152,7 +80,7 @@ Deno.test(
   onGpu,
   () =>
     withGpu(async () => {
-      using acting = await build({ hasEngine: true });
+      using acting = await makeActingPolicy({ hasEngine: true });
       const seen = makeObservations(6, 1);
       const [{ tokens }] = await acting.sampleActions(seen, {
         temperature: 1,
