@@ -1,17 +1,23 @@
 import assert from "node:assert/strict";
 import { closeGpu, currentGpu, useGpu } from "../common/device/current_gpu.ts";
-import { DeviceSupervisor } from "../common/device/device_supervisor.ts";
+import {
+  DeviceSupervisor,
+  type DeviceSupervisorOptions,
+} from "../common/device/device_supervisor.ts";
 import { GpuLostError } from "../common/device/errors.ts";
 import { whyNoWebgpu } from "../common/device/testing.ts";
+import { makeActingPolicy, withGpu } from "../common/engine/testing_policy.ts";
 import { useDevice } from "../common/policy/backend.ts";
 import { readWeights } from "../common/policy/load.ts";
 import {
   countTensors,
+  HORIZON,
   makeObservations,
   makePolicy,
   maxDifference,
 } from "../common/policy/testing.ts";
 import { seededRandom } from "../common/random.ts";
+import type { ChunkTransition } from "../common/types.ts";
 import { ActingPolicy } from "./acting_policy.ts";
 import { type ChunkSink, type NewWeights, runControlLoop } from "./control_loop.ts";
 import { Rollout } from "./rollout.ts";
@@ -26,7 +32,7 @@ const NOBODY: ChunkSink = {
 const quiet = { info: () => {}, warn: () => {}, error: () => {} };
 const LOST = new GpuLostError("Some GPU 4000", "device was lost");
 
-function supervise(changes: { openGpu?: () => Promise<unknown>; maxRebuilds?: number } = {}) {
+function supervise(changes: Partial<DeviceSupervisorOptions> = {}) {
   return new DeviceSupervisor({
     openGpu: () => Promise.resolve(),
     useWasm: () => useDevice("wasm"),
@@ -80,66 +86,143 @@ Deno.test("ActingPolicy lets pass what is no loss", async () => {
 });
 
 const ignore = (await whyNoWebgpu()) !== undefined;
-for (const [maxRebuilds, where] of [[1, "webgpu"], [0, "wasm"]] as const) {
-  Deno.test(`the control loop goes on in ${where} after its GPU was lost in mid-chunk`, {
+const CASES = [
+  { hasEngine: false, maxRebuilds: 1, where: "webgpu" },
+  { hasEngine: true, maxRebuilds: 1, where: "webgpu" },
+  { hasEngine: true, maxRebuilds: 0, where: "wasm" },
+] as const;
+for (const { hasEngine, maxRebuilds, where } of CASES) {
+  const decoder = hasEngine ? "the engine" : "tfjs";
+  Deno.test(`the control loop goes on in ${where} after ${decoder} lost its GPU in mid-chunk`, {
     ignore,
-  }, async () => {
-    await useDevice("cpu");
-    await useGpu({ allowSoftware: true });
-    const stop = new AbortController();
-    const supervisor = supervise({
-      openGpu: () => useGpu({ allowSoftware: true }),
-      maxRebuilds,
-    });
-    using acting = new ActingPolicy(makePolicy(), {
-      load: () => Promise.resolve(makePolicy()),
-      checkDevice: () => currentGpu()?.check(),
-      supervisor,
-    });
-    const robots = [1, 2].map(() => new ScriptedRobot(() => ({ steps: 6, end: "timeout" })));
-    const rollout = new Rollout({
-      robots,
-      nextEpisode: countedEpisodes(),
-      temperature: 1,
-      random: seededRandom(1),
-    });
-    const chunks: string[] = [];
-    let calls = 0;
-    await runControlLoop({
-      runner: {
-        times: rollout.times,
-        advance: (policy, version) => {
-          const advancing = rollout.advance(policy, version);
-          // In the midst of the second round's first chunk.
-          if (++calls === 2) currentGpu()!.device.destroy();
-          return advancing;
+  }, () =>
+    withGpu(async () => {
+      const newest = makePolicy({}, 77);
+      const weights: NewWeights = { version: 5, tensors: await readWeights(newest) };
+      const stop = new AbortController();
+      const supervisor = supervise({
+        openGpu: () => useGpu({ allowSoftware: true }),
+        useWasm: async () => {
+          await closeGpu();
+          await useDevice("wasm");
         },
-      },
-      policy: () => acting.ready(),
-      assign: () => assert.fail("no weights come"),
-      recover: (lost) => acting.recover(lost),
-      sink: NOBODY,
-      policyVersion: 0,
-      onChunks: (transitions) => {
-        chunks.push(...transitions.map(({ chunkId }) => chunkId));
-        if (chunks.length >= 6) stop.abort();
-      },
-      signal: stop.signal,
+        maxRebuilds,
+      });
+      // As chooseDecoder() does: an engine where there is a GPU.
+      const storage = { precision: "float32" } as const;
+      const load = () =>
+        makeActingPolicy({ hasEngine: hasEngine && currentGpu() !== null, storage });
+      using acting = new ActingPolicy(await load(), {
+        load,
+        checkDevice: () => currentGpu()?.check(),
+        supervisor,
+      });
+      const robots = [1, 2].map(() => new ScriptedRobot(() => ({ steps: 6, end: "timeout" })));
+      const rollout = new Rollout({
+        robots,
+        nextEpisode: countedEpisodes(),
+        temperature: 1,
+        random: seededRandom(1),
+      });
+      const chunks: ChunkTransition[] = [];
+      let calls = 0;
+      await runControlLoop({
+        runner: {
+          times: rollout.times,
+          advance: (policy, version) => {
+            const advancing = rollout.advance(policy, version);
+            if (++calls !== 2) return advancing;
+            // In the midst of the second round's first chunk: the robots hold still.
+            const before = robots.map(({ actions }) => actions.length);
+            const device = currentGpu()!.device;
+            setTimeout(() => device.destroy());
+            return advancing.finally(() =>
+              assert.deepEqual(robots.map(({ actions }) => actions.length), before)
+            );
+          },
+        },
+        policy: () => acting.ready(),
+        assign: (given) => acting.assign(given),
+        recover: (lost) => acting.recover(lost),
+        sink: { ...NOBODY, takeLatestWeights: () => calls === 0 ? weights : null },
+        policyVersion: 0,
+        onChunks: (transitions) => {
+          chunks.push(...transitions);
+          if (chunks.length >= 6) stop.abort();
+        },
+        signal: stop.signal,
+      });
+      assert.equal(supervisor.device, where);
+      assert.deepEqual(chunks.map(({ chunkId }) => chunkId), [
+        ...["episode-0.0", "episode-1.0", "episode-0.1", "episode-1.1"],
+        ...["episode-2.0", "episode-3.0"],
+      ], "the chunk that was lost is inferred again; none is missing");
+      const before = hasEngine ? "engine" : "webgpu";
+      const after = where === "webgpu" ? before : "wasm";
+      assert.deepEqual(
+        chunks.map(({ behaviour }) => behaviour.decoder),
+        [before, before, after, after, after, after],
+      );
+      assert.ok(chunks.every(({ policyVersion }) => policyVersion === 5));
+      // The newest weights act again.
+      const seen = makeObservations(3, 1);
+      const options = { temperature: 0, random: () => 0.5 };
+      const [again] = await (await acting.ready()).sampleActions(seen, options);
+      await useDevice("wasm");
+      using expected = makePolicy({}, 77);
+      const [chunk] = await expected.sampleActions(seen, options);
+      assert.deepEqual(again.tokens, chunk.tokens);
+      assert.ok(maxDifference([again.logProb], [chunk.logProb]) < 2e-3);
+      newest[Symbol.dispose]();
+    }));
+}
+
+for (const hasEngine of [false, true]) {
+  for (const broken of ["PaliGemma/llm/final_norm/scale", "value_head/dense_1/bias"]) {
+    const decoder = hasEngine ? "the engine" : "tfjs";
+    Deno.test(`a NaN in the learner's ${broken} ends the run of ${decoder} and moves nothing`, {
+      ignore: ignore && hasEngine,
+    }, async () => {
+      const storage = { precision: "float32" } as const;
+      const run = async () => {
+        const policy = await makeActingPolicy({ hasEngine, storage });
+        const learner = makePolicy({}, 5);
+        const tensors = (await readWeights(learner)).map((tensor) =>
+          tensor.name.endsWith(broken) ? { ...tensor, data: tensor.data.map(() => NaN) } : tensor
+        );
+        learner[Symbol.dispose]();
+        const robot = new ScriptedRobot(() => ({ steps: 6, end: "timeout" }));
+        const rollout = new Rollout({
+          robots: [robot],
+          nextEpisode: countedEpisodes(),
+          temperature: 1,
+          random: seededRandom(1),
+        });
+        using acting = new ActingPolicy(policy, {
+          load: () => assert.fail("nothing to load"),
+          checkDevice: () => currentGpu()?.check(),
+          supervisor: supervise(),
+        });
+        let chunks = 0;
+        const running = runControlLoop({
+          runner: rollout,
+          policy: () => acting.ready(),
+          assign: (given) => acting.assign(given),
+          sink: {
+            ...NOBODY,
+            takeLatestWeights: () => chunks === 1 ? { version: 9, tensors } : null,
+          },
+          policyVersion: 0,
+          onChunks: () => void chunks++,
+          signal: new AbortController().signal,
+        });
+        await assert.rejects(running, { name: "NonFiniteError" });
+        assert.equal(chunks, 1);
+        assert.equal(robot.actions.length, HORIZON, "only the first chunk was executed");
+      };
+      if (hasEngine) return await withGpu(run);
+      await useDevice("wasm");
+      await run();
     });
-    assert.equal(supervisor.device, where);
-    assert.deepEqual(chunks, [
-      ...["episode-0.0", "episode-1.0", "episode-0.1", "episode-1.1"],
-      ...["episode-2.0", "episode-3.0"],
-    ], "the chunk that was lost is inferred again; none is missing");
-    const expected = makePolicy();
-    const options = { temperature: 1, random: () => 0.5 };
-    const [seen] = [makeObservations(3, 1)];
-    const [again] = await (await acting.ready()).sampleActions(seen, options);
-    const [chunk] = await expected.sampleActions(seen, options);
-    assert.deepEqual(again.tokens, chunk.tokens);
-    assert.ok(maxDifference([again.logProb], [chunk.logProb]) < 2e-3);
-    expected[Symbol.dispose]();
-    await closeGpu();
-    await useDevice("cpu");
-  });
+  }
 }
