@@ -9,8 +9,11 @@
 
 import { copyBandwidth } from "../device/copy_bandwidth.ts";
 import type { GpuDevice } from "../device/gpu_device.ts";
+import type { HostTensor } from "../types.ts";
 import type { DecodeEngine } from "./decode_engine.ts";
-import { capacityOf } from "./engine_model.ts";
+import { adapterShapes } from "./engine_adapters.ts";
+import { criticShapes } from "./engine_critic.ts";
+import { capacityOf, type EngineModel } from "./engine_model.ts";
 import type { EnginePrefix } from "./engine_prefix.ts";
 
 /** What {@link benchEngine} measures. */
@@ -19,6 +22,10 @@ export interface EngineBench {
   readonly prefillMs: number;
   /** One decode step behind that prefix. */
   readonly tokenMs: number;
+  /** Upload of all adapters and the critic, until the GPU has them. */
+  readonly updateMs: number;
+  /** Bytes of such an upload. */
+  readonly updateBytes: number;
   /** Kernels of a decode step. */
   readonly dispatchesPerToken: number;
   /** Bytes that a decode step reads: weights and cache. */
@@ -31,9 +38,10 @@ export interface EngineBench {
   readonly gpuBytes: number;
 }
 
-/** Steps and prefills of a short and a long measurement. */
+/** Steps, prefills and updates of a short and a long measurement. */
 const STEPS = [4, 20] as const;
 const PREFILLS = [1, 3] as const;
+const UPDATES = [1, 3] as const;
 /** Size of the copied buffer, larger than the caches of GPUs. */
 const COPY_BYTES = 1 << 27;
 
@@ -60,20 +68,36 @@ async function perUnit(
 }
 
 /**
+ * What a learner that trains adapters and critic sends.
+ *
+ * @param model Sizes.
+ * @returns All of their arrays, full of zeros.
+ */
+export function zeroUpdate(model: EngineModel): HostTensor[] {
+  return [...adapterShapes(model.gemma), ...criticShapes(model)].map(([name, shape]) => {
+    const count = shape.reduce((a, b) => a * b, 1);
+    return { name, shape, data: new Float32Array(count) };
+  });
+}
+
+/**
  * Measure an engine.
  *
  * @param gpu Its device.
  * @param engine The engine.
- * @param prefix What it is shown.
+ * @param shown What it is shown; each prefill is computed.
  * @param repeats Measurements behind each median.
+ * @param update What is uploaded to time an update, which the engine then has: zeros by default.
  * @throws {Error} As the engine does.
  */
 export async function benchEngine(
   gpu: GpuDevice,
   engine: DecodeEngine,
-  prefix: EnginePrefix,
+  shown: EnginePrefix,
   repeats: number,
+  update: readonly HostTensor[] = zeroUpdate(engine.model),
 ): Promise<EngineBench> {
+  const prefix = { ...shown, imagesVersion: undefined };
   const prefillMs = await perUnit(PREFILLS, repeats, async (count) => {
     for (let i = 0; i < count; i++) engine.prefill(prefix);
     await gpu.device.queue.onSubmittedWorkDone();
@@ -83,6 +107,10 @@ export async function benchEngine(
     await gpu.device.queue.onSubmittedWorkDone();
     await engine.repeatStep(count);
   });
+  const updateMs = await perUnit(UPDATES, repeats, async (count) => {
+    for (let i = 0; i < count; i++) engine.updateWeights(update);
+    await gpu.device.queue.onSubmittedWorkDone();
+  });
   const { gemma: { depth, headDim }, imageTokens } = engine.model;
   const places = imageTokens + (prefix.promptPlaces ?? prefix.prompt.length) + prefix.forced.length;
   const bytesPerToken = engine.weightBytesPerToken +
@@ -90,6 +118,8 @@ export async function benchEngine(
   return {
     prefillMs,
     tokenMs,
+    updateMs,
+    updateBytes: update.reduce((sum, { data }) => sum + data.byteLength, 0),
     dispatchesPerToken: engine.dispatchesPerToken,
     bytesPerToken,
     gigabytesPerSecond: bytesPerToken / tokenMs / 1e6,
@@ -111,6 +141,7 @@ export function benchLines(bench: EngineBench, { info }: GpuDevice): string[] {
     `prefill           ${bench.prefillMs.toFixed(2)} ms`,
     `decode            ${bench.tokenMs.toFixed(3)} ms a token, ` +
     `${bench.dispatchesPerToken} dispatches`,
+    `update            ${bench.updateMs.toFixed(2)} ms, ${megabytes(bench.updateBytes)}`,
     `bytes             ${megabytes(bench.bytesPerToken)} a token`,
     `bandwidth         ${bench.gigabytesPerSecond.toFixed(2)} GB/s, ` +
     `a copy ${bench.copyGigabytesPerSecond.toFixed(2)} GB/s`,

@@ -200,6 +200,7 @@ export class DecodeEngine implements Disposable {
     this.#phase = "empty";
     this.#cached = undefined;
     for (const tensor of all) this.#parameters.write(tensor);
+    this.#gpu.device.queue.submit([]); // the copy begins now, not with the next chunk
   }
 
   /**

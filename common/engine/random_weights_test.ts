@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { useDevice } from "../policy/backend.ts";
-import { makePolicy } from "../policy/testing.ts";
+import { makePolicy, MICRO_LORA } from "../policy/testing.ts";
 import { dequantizeTensor } from "../quant/quantized_tensor.ts";
 import { seededRandom } from "../random.ts";
 import { engineModelOf } from "./engine_model.ts";
@@ -8,10 +8,12 @@ import { randomWeights } from "./random_weights.ts";
 
 Deno.test("randomWeights() gives every array its shape and matrices their size", async () => {
   await useDevice("cpu");
-  using policy = makePolicy();
-  for (const bits of [8, 4] as const) {
-    const { matrices, floats } = randomWeights(engineModelOf(policy), bits, seededRandom(1));
-    assert.equal(matrices.size + floats.size, 9 + 6);
+  using policy = makePolicy({ variant: MICRO_LORA });
+  const model = engineModelOf(policy);
+  for (const precision of ["int8", "int4", "float32"] as const) {
+    const { matrices, floats } = randomWeights(model, { precision }, seededRandom(1));
+    assert.equal(matrices.size, precision === "float32" ? 0 : 6);
+    assert.equal(matrices.size + floats.size, 9 + 10 + 6);
     for (const tensor of matrices.values()) {
       const { data, shape } = dequantizeTensor(tensor);
       assert.equal(data.length, shape.reduce((a, b) => a * b, 1));
