@@ -14,6 +14,7 @@ import type { StoragePlan } from "../policy/parameter_store.ts";
 import { type SequenceLayout, textIds } from "../policy/sequence.ts";
 import type { QuantizedTensor, QuantizedWeights } from "../quant/quantized_tensor.ts";
 import type { HostTensor } from "../types.ts";
+import { createMatmulChoice, type MatmulChoice, type MatmulFormat } from "./bind_matmul.ts";
 import { planDecode } from "./decode_plan.ts";
 import {
   createEngineBuffers,
@@ -43,6 +44,8 @@ import { DECODE_STATE } from "./wgsl/shared.ts";
 export interface EngineOptions {
   /** Shape of the products of a decode step; by default with subgroups where the device has them. */
   readonly matvec?: MatvecShape;
+  /** What products of a prefill round their inputs to: nothing, by default. */
+  readonly matmul?: MatmulFormat;
   /** Decode steps of one submission: 8 by default. */
   readonly stepsPerSubmit?: number;
   /** Matrices are split at so many bytes; the device's limit by default. */
@@ -134,11 +137,12 @@ export class DecodeEngine implements Disposable {
     const kernels = new KernelCache(gpu.device);
     const { hasSubgroups: usesSubgroups } = gpu.features;
     const matvec = options.matvec ?? { ...DEFAULT_MATVEC, usesSubgroups };
+    const products = await makeProducts(gpu, model, owned, options.matmul ?? "float32");
     const plans = {
       kernels,
       decode: await planDecode(kernels, model, parameters, buffers, matvec),
       critic: await parameters.critic.plan(kernels, buffers.state, buffers.hidden),
-      prefill: await planPrefill(kernels, model, parameters, buffers),
+      prefill: await planPrefill(kernels, model, parameters, buffers, products),
     };
     gpu.check();
     stack.move();
@@ -428,7 +432,7 @@ export class DecodeEngine implements Disposable {
   }
 }
 
-/** Make all buffers, or none if there is no room for one. */
+/** Make all buffers but those of products, or none if there is no room for one. */
 async function makeRoom(
   gpu: GpuDevice,
   model: EngineModel,
@@ -436,13 +440,36 @@ async function makeRoom(
   owned: GpuBuffers,
   maxBindingBytes?: number,
 ): Promise<{ parameters: EngineParameters; buffers: EngineBuffers }> {
-  let made: { parameters: EngineParameters; buffers: EngineBuffers };
+  return await within(gpu, owned, () => {
+    const parameters = new EngineParameters(model, plan, owned, maxBindingBytes);
+    return { parameters, buffers: createEngineBuffers(model, owned) };
+  });
+}
+
+/** Make what products of a prefill need. */
+async function makeProducts(
+  gpu: GpuDevice,
+  model: EngineModel,
+  owned: GpuBuffers,
+  format: MatmulFormat,
+): Promise<MatmulChoice> {
+  const { width, mlpDim, heads, headDim } = model.gemma;
+  const widest = Math.max(width, mlpDim, heads * headDim);
+  return await within(
+    gpu,
+    owned,
+    () => createMatmulChoice(owned, format, capacityOf(model), widest),
+  );
+}
+
+/** Make buffers, and say so if there is no room. */
+async function within<T>(gpu: GpuDevice, owned: GpuBuffers, make: () => T): Promise<T> {
+  let made: T;
   let scope: Promise<GPUError | null>;
   // The stack of scopes is the device's: nothing may come between push and pop.
   gpu.device.pushErrorScope("out-of-memory");
   try {
-    const parameters = new EngineParameters(model, plan, owned, maxBindingBytes);
-    made = { parameters, buffers: createEngineBuffers(model, owned) };
+    made = make();
   } finally {
     scope = gpu.device.popErrorScope();
   }

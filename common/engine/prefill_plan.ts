@@ -7,6 +7,7 @@
  * @module
  */
 
+import { bindMatmul, type MatmulChoice } from "./bind_matmul.ts";
 import type { GpuAdapter } from "./engine_adapters.ts";
 import type { EngineBuffers } from "./engine_buffers.ts";
 import { capacityOf, type EngineModel } from "./engine_model.ts";
@@ -17,7 +18,6 @@ import { ADAPTER_TOKENS, adapterFragment, adapterLowPrefixKernel } from "./wgsl/
 import { attendPrefixKernel, PREFIX_ROWS } from "./wgsl/attend_prefix.ts";
 import { embedKernel } from "./wgsl/embed.ts";
 import { storeGated, storeQkv, storeResidual } from "./wgsl/epilogues.ts";
-import { MATMUL_TILE, matmulKernel } from "./wgsl/matmul.ts";
 import { rmsNormKernel } from "./wgsl/rms_norm.ts";
 
 /** Kernels of a prefill. */
@@ -37,6 +37,7 @@ export interface PrefillPlan {
  * @param model Sizes.
  * @param parameters Weights and adapters.
  * @param buffers Working memory; image tokens are expected in the first rows of `prefix.x`.
+ * @param products How products are computed: exactly unless told.
  * @returns The dispatches.
  * @throws {Error} If the driver refuses a kernel.
  */
@@ -45,6 +46,7 @@ export async function planPrefill(
   model: EngineModel,
   { weights, adapters }: EngineParameters,
   buffers: EngineBuffers,
+  products?: MatmulChoice,
 ): Promise<PrefillPlan> {
   const { width: D, mlpDim: F, heads, headDim, depth } = model.gemma;
   const { places, rope, prefix, token } = buffers;
@@ -57,14 +59,8 @@ export async function planPrefill(
     epilogue: readonly Fragment[],
     bound: Readonly<Record<string, GPUBuffer>>,
   ) => {
-    const kernel = matmulKernel({ label, bits: matrix.bits, columns: matrix.columns, epilogue });
-    for (const { values, scales, place: shard, rows } of matrix.shards) {
-      const across = Math.ceil(rows / MATMUL_TILE);
-      const all = { ...bound, places, values, scales, shard };
-      layers.push(
-        await kernels.bind(kernel, all, (count) => [across, Math.ceil(count / MATMUL_TILE)]),
-      );
-    }
+    const task = { label, matrix, epilogue, bound: { ...bound, places } };
+    layers.push(...await bindMatmul(kernels, task, products));
   };
   const normalize = async (norm: GPUBuffer) => {
     layers.push(await kernels.bind(rmsNormKernel(D), { x, norm, normed }, (count) => [count, 1]));
