@@ -14,11 +14,12 @@ import type { StoragePlan } from "../policy/parameters.ts";
 import { matrixLayout } from "../quant/matrix_layout.ts";
 import type { QuantizedTensor, QuantizedWeights } from "../quant/quantized_tensor.ts";
 import type { HostTensor, RgbImage } from "../types.ts";
+import { createMatmulChoice, type MatmulChoice, type MatmulFormat } from "./bind_matmul.ts";
 import { GpuBuffers } from "./gpu_buffers.ts";
 import { type Dispatch, KernelCache, record } from "./kernel.ts";
 import type { WeightBits } from "./packed_rows.ts";
 import { batchWords, createVisionBuffers, type VisionBuffers } from "./vision_buffers.ts";
-import { checkVisionModel, type VisionModel } from "./vision_model.ts";
+import { checkVisionModel, imageTokensOf, type VisionModel } from "./vision_model.ts";
 import { SeenPictures } from "./vision_pictures.ts";
 import { planVision } from "./vision_plan.ts";
 import { VisionWeights } from "./vision_weights.ts";
@@ -31,6 +32,8 @@ export interface VisionOptions {
    * few bits stay so.
    */
   readonly storage?: StoragePlan;
+  /** What products round their vectors to; nothing by default. See {@link matmulFormats}. */
+  readonly products?: MatmulFormat;
   /** Matrices are split at so many bytes; the device's limit by default. */
   readonly maxBindingBytes?: number;
 }
@@ -100,9 +103,9 @@ export class VisionEncoder implements Disposable {
     gpu.check();
     using stack = new DisposableStack();
     const owned = stack.use(new GpuBuffers(gpu.device));
-    const { ours, buffers } = await makeRoom(gpu, model, weights, owned, options);
+    const { ours, buffers, products } = await makeRoom(gpu, model, weights, owned, options);
     for (const name of ours.names) ours.write(weightOf(weights, name));
-    const plan = await planVision(new KernelCache(gpu.device), model, ours, buffers);
+    const plan = await planVision(new KernelCache(gpu.device), model, ours, buffers, products);
     gpu.check();
     stack.move();
     return new VisionEncoder(gpu, model, owned, ours, buffers, plan);
@@ -214,27 +217,40 @@ function weightOf(
   throw new RangeError(`Cannot make an image encoder: ${name} is missing`);
 }
 
+/** What an image encoder's kernels are bound to. */
+interface VisionRoom {
+  readonly ours: VisionWeights;
+  readonly buffers: VisionBuffers;
+  readonly products: MatmulChoice;
+}
+
 /** Make all buffers, or none if there is no room for one. */
 async function makeRoom(
   gpu: GpuDevice,
   model: VisionModel,
   weights: QuantizedWeights,
   owned: GpuBuffers,
-  { storage = { precision: "float32" }, maxBindingBytes }: VisionOptions,
-): Promise<{ ours: VisionWeights; buffers: VisionBuffers }> {
+  { storage = { precision: "float32" }, products = "float32", maxBindingBytes }: VisionOptions,
+): Promise<VisionRoom> {
   const bitsOf = (path: string) => {
     const tensor = weightOf(weights, path);
     if (!("data" in tensor)) return tensor.bits;
     const isKept = matrixLayout(path, tensor.shape, storage.quantized) === undefined;
     return isKept ? 32 : BITS[storage.precision];
   };
-  let made: { ours: VisionWeights; buffers: VisionBuffers };
+  const { width, mlpDim } = model.siglip;
+  let made: VisionRoom;
   let scope: Promise<GPUError | null>;
   // The stack of scopes is the device's: nothing may come between push and pop.
   gpu.device.pushErrorScope("out-of-memory");
   try {
     const ours = new VisionWeights(model, bitsOf, owned, maxBindingBytes);
-    made = { ours, buffers: createVisionBuffers(model, owned) };
+    const longest = Math.max(width, mlpDim);
+    made = {
+      ours,
+      buffers: createVisionBuffers(model, owned),
+      products: createMatmulChoice(owned, products, imageTokensOf(model), longest),
+    };
   } finally {
     scope = gpu.device.popErrorScope();
   }

@@ -8,6 +8,7 @@ import type { ParameterStore } from "../policy/parameters.ts";
 import { normalSource } from "../policy/testing.ts";
 import { dequantizeTensor, quantizeTensor } from "../quant/quantized_tensor.ts";
 import type { RgbImage } from "../types.ts";
+import { matmulFormats } from "./bind_matmul.ts";
 import { relativeError } from "./reference.ts";
 import { hasAdapter } from "./testing.ts";
 import { VisionEncoder, type VisionOptions } from "./vision_encoder.ts";
@@ -132,6 +133,28 @@ Deno.test({
     const images = makePictures(5, ODD);
     assert.equal(told.encoder.weightBytes, given.encoder.weightBytes);
     assert.deepEqual(await told.encode(images), await given.encode(images));
+  },
+});
+
+Deno.test({
+  name: "VisionEncoder rounds vectors only where it is told to, and stays near the exact tokens",
+  ignore,
+  async fn() {
+    // Of the largest number of a token; bind_matmul_test.ts has each product's own error.
+    const most = { float32: TOLERANCE, float16: 5e-3, int8: 5e-2 };
+    using exact = await open(ODD, { rounding: { bits: 8 } });
+    const images = makePictures(13, ODD);
+    const expected = await exact.expect(images);
+    for (const products of matmulFormats(exact.gpu)) {
+      using bench = await open(ODD, { rounding: { bits: 8 }, products });
+      const { encoder } = bench;
+      const error = relativeError(await bench.encode(images), expected);
+      assert.ok(error < most[products], `${products}: ${error}`);
+      assert.equal(error > TOLERANCE, products !== "float32", `${products}: ${error}`);
+      // A pass that rounds in front of each product but the patches', which stay exact.
+      const passes = products === "int8" ? 4 * ODD.siglip.depth + 1 : 0;
+      assert.equal(encoder.dispatches, exact.encoder.dispatches + passes);
+    }
   },
 });
 

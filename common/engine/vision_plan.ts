@@ -6,6 +6,7 @@
  */
 
 import { tokensPerImage } from "../policy/variants.ts";
+import { bindMatmul, EXACT_MATMUL, type MatmulChoice } from "./bind_matmul.ts";
 import type { GpuMatrix } from "./gpu_matrix.ts";
 import type { Dispatch, Fragment, KernelCache } from "./kernel.ts";
 import { paddedColumns } from "./packed_rows.ts";
@@ -14,7 +15,6 @@ import type { VisionModel } from "./vision_model.ts";
 import type { NormWeights, VisionWeights } from "./vision_weights.ts";
 import { attendImagesKernel, attentionTile } from "./wgsl/attend_images.ts";
 import { layerNormKernel } from "./wgsl/layer_norm.ts";
-import { MATMUL_TILE, matmulKernel } from "./wgsl/matmul.ts";
 import { PATCH_THREADS, patchColumns, patchesKernel } from "./wgsl/patches.ts";
 import {
   storeBiased,
@@ -31,6 +31,8 @@ import {
  * @param model Sizes.
  * @param weights Weights.
  * @param buffers Working memory; pictures are expected in `pixels`, the batch in `places`.
+ * @param products How products are computed: exactly unless told. That of the patches always is, as in
+ *   openpi: every image token starts from it.
  * @returns The dispatches; their sizes depend on the number of tokens of the batch.
  * @throws {Error} If the driver refuses a kernel.
  */
@@ -39,6 +41,7 @@ export async function planVision(
   model: VisionModel,
   weights: VisionWeights,
   buffers: VisionBuffers,
+  products: MatmulChoice = EXACT_MATMUL,
 ): Promise<Dispatch[]> {
   const { siglip, width: D } = model;
   const { width: W, mlpDim: F, heads } = siglip;
@@ -51,16 +54,10 @@ export async function planVision(
     matrix: GpuMatrix,
     epilogue: readonly Fragment[],
     bound: Readonly<Record<string, GPUBuffer>>,
+    choice = products,
   ) => {
-    const { bits, columns, shards } = matrix;
-    const kernel = matmulKernel({ label, bits, columns, epilogue });
-    for (const { values, scales, place: shard, rows } of shards) {
-      const across = Math.ceil(rows / MATMUL_TILE);
-      const all = { ...bound, places, values, scales, shard };
-      plan.push(
-        await kernels.bind(kernel, all, (count) => [across, Math.ceil(count / MATMUL_TILE)]),
-      );
-    }
+    const task = { label, matrix, epilogue, bound: { ...bound, places } };
+    plan.push(...await bindMatmul(kernels, task, choice));
   };
   const normalize = async ({ scale: norm_scale, bias: norm_bias }: NormWeights) => {
     const bound = { x, norm_scale, norm_bias, normed };
@@ -76,12 +73,8 @@ export async function planVision(
     ),
   );
   const { patch, positions, head } = weights;
-  await multiply("vision stem", patch.matrix, storeStem(W, perImage), {
-    x: patches,
-    bias: patch.bias,
-    positions,
-    stem: x,
-  });
+  const stem = { x: patches, bias: patch.bias, positions, stem: x };
+  await multiply("vision stem", patch.matrix, storeStem(W, perImage), stem, EXACT_MATMUL);
   for (const layer of weights.layers) {
     await normalize(layer.attentionNorm);
     await multiply("vision qkv", layer.qkv.matrix, storeBiased(3 * W), {

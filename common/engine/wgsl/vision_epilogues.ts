@@ -9,7 +9,8 @@
 
 import type { Fragment } from "../kernel.ts";
 import { paddedColumns } from "../packed_rows.ts";
-import { f32, PLACES } from "./shared.ts";
+import { GELU } from "./gelu.ts";
+import { PLACES } from "./shared.ts";
 
 const BIAS = { name: "bias", access: "read", type: "array<f32>" } as const;
 const written = (name: string) => ({ name, access: "read_write", type: "array<f32>" }) as const;
@@ -64,14 +65,12 @@ export function storeBiasedResidual(rows: number): Fragment[] {
  * @returns Fragments; they bind `bias` and `hidden`, `[T, R padded]`.
  */
 export function storeGelu(units: number): Fragment[] {
-  // A sigmoid, exactly, as common/policy/layers.ts has it. Held where exp stays finite.
-  return [{
+  return [GELU, {
     bindings: [BIAS, written("hidden")],
     code: eachOf(
       units,
       `fn finish(t: u32, row: u32, sum: f32) {
-  let slope = ${f32(2 * Math.sqrt(2 / Math.PI))} * sum * (1.0 + 0.044715 * sum * sum);
-  hidden[t * ${paddedColumns(units)}u + row] = sum / (1.0 + exp(-clamp(slope, -80.0, 80.0)));
+  hidden[t * ${paddedColumns(units)}u + row] = gelu(sum);
 }`,
     ),
   }];
