@@ -6,12 +6,11 @@
 
 import type { DecoderChoice } from "../config/config.ts";
 import { currentGpu } from "../device/current_gpu.ts";
-import type { PolicyShape } from "../policy/actor_critic.ts";
 import type { ChosenDevice } from "../policy/backend.ts";
 import type { DecoderSource } from "../policy/chunk_decoder.ts";
 import type { Logger } from "../types.ts";
 import type { EngineOptions } from "./decode_engine.ts";
-import { isEngineWeight, PolicyEngine } from "./policy_engine.ts";
+import { checkPolicy, PolicyEngine } from "./policy_engine.ts";
 
 /** What {@link chooseDecoder} works with. */
 export interface DecoderOptions {
@@ -44,35 +43,22 @@ export function chooseDecoder(
     );
   }
   return {
-    plan(shape) {
+    plan(policy) {
       const gpu = currentGpu();
       if (gpu === null) return null;
-      const refusal = whyNotServed(shape);
-      if (refusal === null) {
-        return {
-          holds: isEngineWeight,
-          open: (policy, weights) => PolicyEngine.create(gpu, policy, weights, engine),
-        };
+      try {
+        checkPolicy(gpu, policy);
+      } catch (error) {
+        if (!(error instanceof RangeError)) throw error;
+        if (choice === "auto") {
+          logger.info(`tfjs decodes the chunks, not the engine. ${error.message}`);
+          return null;
+        }
+        throw new Error(`Cannot use --decoder engine, only tfjs. ${error.message}`, {
+          cause: error,
+        });
       }
-      if (choice === "engine") {
-        throw new Error(`Cannot use --decoder engine: ${refusal}; use --decoder tfjs`);
-      }
-      logger.info(`tfjs decodes the chunks, not the engine: ${refusal}`);
-      return null;
+      return (weights) => PolicyEngine.create(gpu, policy, weights, engine);
     },
   };
-}
-
-/**
- * Why an engine cannot serve a policy.
- *
- * @returns A clause; null if it can.
- */
-export function whyNotServed({ variant }: PolicyShape): string | null {
-  const { lora, headDim } = variant.gemma;
-  if (lora) return `variant ${variant.name} has adapters`;
-  if (headDim % 4 !== 0) {
-    return `variant ${variant.name} has heads of ${headDim} numbers, which is no multiple of 4`;
-  }
-  return null;
 }

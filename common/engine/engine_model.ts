@@ -41,10 +41,12 @@ export interface EngineModel {
 /**
  * Describe a policy to an engine.
  *
- * @param policy The policy.
+ * @param policy The policy, or what it will be.
  * @returns Its model.
  */
-export function engineModelOf({ shape, grammar }: ActorCritic): EngineModel {
+export function engineModelOf(
+  { shape, grammar }: Pick<ActorCritic, "shape" | "grammar">,
+): EngineModel {
   const { variant, maxTokenLen, valueInput, maxValueSteps, valueHeadHiddenDim } = shape;
   return {
     gemma: variant.gemma,

@@ -1,10 +1,10 @@
 /**
- * The decode engine as what acts for a policy: pictures and prompt in, chunk and value out.
+ * The image encoder and the decode engine as what acts for a policy: pictures and prompt in, chunk and
+ * value out.
  *
  * @module
  */
 
-import * as tf from "@tensorflow/tfjs";
 import type { GpuDevice } from "../device/gpu_device.ts";
 import type { ActorCritic } from "../policy/actor_critic.ts";
 import {
@@ -16,34 +16,52 @@ import {
   type DecoderTimes,
   type DecoderWeights,
 } from "../policy/chunk_decoder.ts";
-import { imageTokens } from "../policy/network.ts";
 import type { QuantizedTensor } from "../quant/quantized_tensor.ts";
 import type { HostTensor } from "../types.ts";
 import { DecodeEngine, type EngineOptions } from "./decode_engine.ts";
-import { engineModelOf } from "./engine_model.ts";
+import { checkModel, engineModelOf } from "./engine_model.ts";
+import { PhaseClock } from "./phase_clock.ts";
+import { VisionEncoder } from "./vision_encoder.ts";
+import { checkVisionModel, visionModelOf } from "./vision_model.ts";
 
-/** The engine behind an actor-critic. Owner of it; the device stays its maker's. */
+/** The first chunk and then every 16th is looked at by phases: reading the clock back takes 11 ms. */
+const CLOCKED_EVERY = 16;
+
+/** The engine behind an actor-critic. Owner of its buffers; the device stays its maker's. */
 export class PolicyEngine implements ChunkDecoder {
   /** Its name on the wire. */
   readonly name = "engine";
-  readonly #policy: ActorCritic;
+  readonly #vision: VisionEncoder;
   readonly #engine: DecodeEngine;
+  readonly #visionNames: ReadonlySet<string>;
+  readonly #minTokens: number;
+  readonly #clock: PhaseClock | null;
   #chunks = 0;
   #chunkMs = 0;
+  /** Sums over the chunks that were clocked. */
+  readonly #clocked = { chunkMs: 0, visionMs: 0, prefillMs: 0 };
   /** Settles when the work under way is done: the engine has room for one chunk at a time. */
   #turn: Promise<unknown> = Promise.resolve();
 
-  private constructor(policy: ActorCritic, engine: DecodeEngine) {
-    this.#policy = policy;
+  private constructor(
+    vision: VisionEncoder,
+    engine: DecodeEngine,
+    minTokens: number,
+    clock: PhaseClock | null,
+  ) {
+    this.#vision = vision;
     this.#engine = engine;
+    this.#visionNames = new Set(vision.weightNames);
+    this.#minTokens = minTokens;
+    this.#clock = clock;
   }
 
   /**
-   * Make an engine for a policy: upload what it keeps, compile and bind.
+   * Make an engine for a policy: upload its weights, compile and bind.
    *
    * @param gpu The device.
-   * @param policy Sizes, grammar and what the engine does not keep.
-   * @param weights The policy's arrays.
+   * @param policy Sizes and grammar.
+   * @param weights All of the policy's arrays.
    * @param options How the engine divides its work.
    * @throws {RangeError} The engine cannot serve the policy, or a weight does not fit.
    * @throws {GpuMemoryError} The device has no room.
@@ -51,90 +69,118 @@ export class PolicyEngine implements ChunkDecoder {
    */
   static async create(
     gpu: GpuDevice,
-    policy: ActorCritic,
+    policy: Pick<ActorCritic, "shape" | "grammar">,
     weights: DecoderWeights,
     options: EngineOptions = {},
   ): Promise<PolicyEngine> {
     const matrices = new Map<string, QuantizedTensor>();
     const floats = new Map<string, HostTensor>();
     for (const [path, tensor] of weights.backbone) {
-      if (!isEngineWeight(path)) continue;
       if ("bits" in tensor) matrices.set(path, tensor);
       else floats.set(path, tensor);
     }
     for (const [path, tensor] of weights.valueHead) {
-      const name = `${CRITIC_PATHS}${path}`;
+      const name = CRITIC_PATHS + path;
       floats.set(name, { ...tensor, name });
     }
-    const engine = await DecodeEngine.create(gpu, engineModelOf(policy), { matrices, floats }, {
-      ...options,
-      storage: weights.storage,
-    });
-    return new PolicyEngine(policy, engine);
+    const all = { matrices, floats };
+    const ours = { ...options, storage: weights.storage };
+    using stack = new DisposableStack();
+    const vision = stack.use(await VisionEncoder.create(gpu, visionModelOf(policy), all, ours));
+    const engine = stack.use(await DecodeEngine.create(gpu, engineModelOf(policy), all, ours));
+    const clock = PhaseClock.open(gpu, 3);
+    stack.move();
+    return new PolicyEngine(vision, engine, policy.grammar.minTokens, clock);
   }
 
-  /** A clause for people. */
+  /** A phrase for people. */
   get description(): string {
-    return "the decode engine";
+    return `the decode engine (${(this.gpuBytes / 2 ** 20).toFixed(0)} MiB of GPU memory)`;
   }
 
-  /** Where its time went. */
+  /** Where its time went. The parts are those of the chunks that were clocked. */
   get times(): DecoderTimes {
+    const [chunks, chunkMs] = [this.#chunks, this.#chunkMs];
+    const { chunkMs: clockedMs, visionMs, prefillMs } = this.#clocked;
+    if (clockedMs === 0) {
+      return { chunks, chunkMs, visionMs: null, prefillMs: null, decodeMs: null };
+    }
+    const share = (ms: number) => chunkMs * ms / clockedMs;
     return {
-      chunks: this.#chunks,
-      chunkMs: this.#chunkMs,
-      visionMs: null,
-      prefillMs: null,
-      decodeMs: null,
+      chunks,
+      chunkMs,
+      visionMs: share(visionMs),
+      prefillMs: share(prefillMs),
+      decodeMs: share(clockedMs - visionMs - prefillMs),
     };
   }
 
   /** GPU memory that it holds, in bytes. */
   get gpuBytes(): number {
-    return this.#engine.gpuBytes;
+    return this.#vision.gpuBytes + this.#engine.gpuBytes;
   }
 
   /** Sample a chunk. See {@link ChunkDecoder.sample}. */
   sample(input: DecoderInput, sampling: DecoderSampling): Promise<DecodedChunk> {
     return this.#inTurn(async () => {
+      const clock = this.#chunks % CLOCKED_EVERY === 0 ? this.#clock : null;
       const start = performance.now();
-      await this.#prefill(input);
+      this.#prefill(input, clock);
       const chunk = await this.#engine.sample(sampling);
+      const tookMs = performance.now() - start;
       this.#chunks++;
-      this.#chunkMs += performance.now() - start;
+      this.#chunkMs += tookMs;
+      if (clock) await this.#readClock(clock, tookMs);
       return chunk;
     });
   }
 
   /** Value an observation. See {@link ChunkDecoder.observationValue}. */
   observationValue(input: DecoderInput): Promise<number> {
-    return this.#inTurn(async () => {
-      await this.#prefill(input);
-      return await this.#engine.observationValue(this.#policy.grammar.minTokens);
+    return this.#inTurn(() => {
+      this.#prefill(input, null);
+      return this.#engine.observationValue(this.#minTokens);
     });
   }
 
   /** Check new weights. See {@link ChunkDecoder.check}. */
   check(weights: readonly HostTensor[]): void {
-    this.#engine.checkWeights(weights.filter(({ name }) => isEngineWeight(name)));
+    this.#engine.checkWeights(weights.filter(({ name }) => !this.#visionNames.has(name)));
   }
 
   /** Write new weights. See {@link ChunkDecoder.assign}. */
   assign(weights: readonly HostTensor[]): void {
-    this.#engine.updateWeights(weights.filter(({ name }) => isEngineWeight(name)));
+    const { true: pictures = [], false: words = [] } = Object.groupBy(
+      weights,
+      ({ name }) => String(this.#visionNames.has(name)) as "true" | "false",
+    );
+    this.#engine.checkWeights(words);
+    this.#vision.updateWeights(pictures);
+    this.#engine.updateWeights(words);
   }
 
   /** Free its buffers. */
   [Symbol.dispose](): void {
+    this.#clock?.[Symbol.dispose]();
+    this.#vision[Symbol.dispose]();
     this.#engine[Symbol.dispose]();
   }
 
-  async #prefill({ images, prompt, forced }: DecoderInput): Promise<void> {
-    const input = { images, ids: { prompts: [prompt], forced } };
-    const tokens = tf.tidy(() => imageTokens(this.#policy.network, input));
-    const seen = Float32Array.from(await tokens.data<"float32">());
-    tokens.dispose();
-    this.#engine.prefill({ imageTokens: seen, prompt, forced });
+  #prefill({ images, prompt, forced }: DecoderInput, clock: PhaseClock | null): void {
+    clock?.mark(0);
+    const { tokens, version } = this.#vision.encode(images);
+    clock?.mark(1);
+    this.#engine.prefill({ imageTokens: tokens, imagesVersion: version, prompt, forced });
+    clock?.mark(2);
+  }
+
+  async #readClock(clock: PhaseClock, tookMs: number): Promise<void> {
+    clock.mark(3);
+    const shares = await clock.shares();
+    if (shares === null) return;
+    this.#clocked.chunkMs += tookMs;
+    this.#clocked.visionMs += tookMs * shares[0];
+    this.#clocked.prefillMs += tookMs * shares[1];
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -145,10 +191,16 @@ export class PolicyEngine implements ChunkDecoder {
 }
 
 /**
- * Whether the engine keeps a parameter.
+ * Check that an engine can serve a policy on a device.
  *
- * @param path The path; the critic's begin with `value_head/`.
+ * @param gpu The device.
+ * @param policy Sizes and grammar.
+ * @throws {RangeError} It cannot; the sentence says why.
  */
-export function isEngineWeight(path: string): boolean {
-  return path.startsWith("PaliGemma/llm/") || path.startsWith(CRITIC_PATHS);
+export function checkPolicy(
+  gpu: GpuDevice,
+  policy: Pick<ActorCritic, "shape" | "grammar">,
+): void {
+  checkVisionModel(visionModelOf(policy));
+  checkModel(engineModelOf(policy), gpu.device.limits);
 }

@@ -87,8 +87,8 @@ Deno.test(
         random: seededRandom(1),
       });
       const sentence =
-        "Cannot evaluate chunks: the decode engine has the policy's weights and only " +
-        "acts; load the policy with --decoder tfjs";
+        "Cannot evaluate chunks: a decoder has the policy's weights and only acts; " +
+        "load the policy with --decoder tfjs";
       await assert.rejects(acting.computeActionChunkLogProb(seen, [tokens]), { message: sentence });
       await assert.rejects(readWeights(acting), /^RangeError: Cannot read back .+ --decoder tfjs$/);
       assert.throws(

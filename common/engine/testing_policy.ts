@@ -7,7 +7,6 @@
 import { closeGpu, currentGpu, useGpu } from "../device/current_gpu.ts";
 import { ActorCritic, type PolicyShape } from "../policy/actor_critic.ts";
 import { useDevice } from "../policy/backend.ts";
-import { CRITIC_PATHS } from "../policy/chunk_decoder.ts";
 import {
   backboneSpecs,
   ParameterStore,
@@ -15,7 +14,7 @@ import {
   valueHeadSpecs,
 } from "../policy/parameters.ts";
 import { ACTION_DIM, drawEverything, HORIZON, makeAssets, MICRO } from "../policy/testing.ts";
-import { isEngineWeight, PolicyEngine } from "./policy_engine.ts";
+import { PolicyEngine } from "./policy_engine.ts";
 
 /** What {@link makeActingPolicy} makes. */
 export interface ActingPolicyOptions extends Partial<PolicyShape> {
@@ -41,7 +40,6 @@ export async function makeActingPolicy(options: ActingPolicyOptions): Promise<Ac
     isCriticDetached: false,
     ...changes,
   };
-  const holds = (path: string) => hasEngine && isEngineWeight(path);
   const specs = backboneSpecs(shape.variant);
   const headSpecs = valueHeadSpecs(shape.variant.gemma.width, shape.valueHeadHiddenDim);
   const backbone = drawEverything(specs, seed);
@@ -49,11 +47,8 @@ export async function makeActingPolicy(options: ActingPolicyOptions): Promise<Ac
   const policy = new ActorCritic(
     shape,
     makeAssets(),
-    new ParameterStore(specs, backbone, { ...storage, isElsewhere: holds }),
-    new ParameterStore(headSpecs, valueHead, {
-      precision: "float32",
-      isElsewhere: (path) => holds(CRITIC_PATHS + path),
-    }),
+    new ParameterStore(specs, backbone, { ...storage, isElsewhere: hasEngine }),
+    new ParameterStore(headSpecs, valueHead, { precision: "float32", isElsewhere: hasEngine }),
   );
   const gpu = currentGpu();
   if (hasEngine && gpu === null) throw new Error("There is no GPU in use: call useGpu() first");

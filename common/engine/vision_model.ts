@@ -25,10 +25,10 @@ export interface VisionModel {
 /**
  * Describe a policy to an image encoder.
  *
- * @param policy The policy.
+ * @param policy The policy, or what it will be.
  * @returns Its model.
  */
-export function visionModelOf({ shape: { variant } }: ActorCritic): VisionModel {
+export function visionModelOf({ shape: { variant } }: Pick<ActorCritic, "shape">): VisionModel {
   return {
     siglip: variant.siglip,
     width: variant.gemma.width,

@@ -354,8 +354,8 @@ export class ActorCritic implements Disposable {
   evaluate({ input, tokens, allowed }: PreparedChunks, temperature = 1): Evaluation {
     if (this.#decoder !== null) {
       throw new RangeError(
-        `Cannot evaluate chunks: ${this.#decoder.description} has the policy's weights and only ` +
-          "acts; load the policy with --decoder tfjs",
+        "Cannot evaluate chunks: a decoder has the policy's weights and only acts; load the policy " +
+          "with --decoder tfjs",
       );
     }
     const { logits, value } = forward(this.network, input, tokens);

@@ -2,8 +2,7 @@
  * What an actor-critic needs in order to act: something that decodes chunks and values observations.
  *
  * tfjs does so by default. Another decoder, such as the engine on the GPU, takes its place with
- * {@link ActorCritic.useDecoder} and then keeps the weights that only acting needs: such a policy acts,
- * and is not trained.
+ * {@link ActorCritic.useDecoder} and keeps the weights then: such a policy acts, and is not trained.
  *
  * @module
  */
@@ -12,7 +11,6 @@ import type { QuantizedTensor } from "../quant/quantized_tensor.ts";
 import type { Decoder, HostTensor, RgbImage } from "../types.ts";
 import type { ActorCritic } from "./actor_critic.ts";
 import type { StoragePlan } from "./parameters.ts";
-import type { PolicyShape } from "./policy_shape.ts";
 
 /** One observation, prepared. */
 export interface DecoderInput {
@@ -64,7 +62,7 @@ export interface DecoderTimes {
 export interface ChunkDecoder extends Disposable {
   /** What it is called on the wire. */
   readonly name: Decoder;
-  /** A clause for people, such as "the decode engine". */
+  /** A phrase for people, such as "the decode engine (12 MiB of GPU memory)". */
   readonly description: string;
   /** Where its time went. */
   readonly times: DecoderTimes;
@@ -78,8 +76,7 @@ export interface ChunkDecoder extends Disposable {
   observationValue(input: DecoderInput): Promise<number>;
   /**
    * Check that new weights can be assigned.
-   * @param weights Whole arrays by path; the critic's begin with `value_head/`. Those that it does not
-   *   keep are passed over.
+   * @param weights Whole arrays by path; the critic's begin with `value_head/`.
    * @throws {RangeError} A name or a shape is not the decoder's.
    */
   check(weights: readonly HostTensor[]): void;
@@ -97,25 +94,18 @@ export interface DecoderWeights {
   readonly storage: StoragePlan;
 }
 
-/** How a decoder is to serve a policy. */
-export interface DecoderPlan {
-  /**
-   * Whether the decoder keeps a parameter, so that tfjs does without.
-   * @param path The path; the critic's begin with `value_head/`.
-   */
-  readonly holds: (path: string) => boolean;
-  /** Make it. Throws what the device throws, such as `GpuMemoryError`; nothing is kept then. */
-  readonly open: (policy: ActorCritic, weights: DecoderWeights) => Promise<ChunkDecoder>;
-}
-
-/** Plans decoders for the policies that are loaded. */
+/** Makes decoders for the policies that are loaded. */
 export interface DecoderSource {
   /**
-   * Plan a decoder.
-   * @returns The plan; null if this policy is left to tfjs.
-   * @throws {RangeError} It cannot serve this policy, and nothing else may.
+   * Plan a decoder. It keeps all weights; tfjs then does without.
+   * @param policy Sizes and grammar of the policy that is loaded.
+   * @returns Makes it, which throws what the device throws, such as `GpuMemoryError`, and keeps nothing
+   *   then; null if this policy is left to tfjs.
+   * @throws {Error} It cannot serve this policy, and nothing else may.
    */
-  plan(shape: PolicyShape, storage: StoragePlan): DecoderPlan | null;
+  plan(
+    policy: Pick<ActorCritic, "shape" | "grammar">,
+  ): ((weights: DecoderWeights) => Promise<ChunkDecoder>) | null;
 }
 
 /** Prefix of the critic's paths where they stand beside the backbone's. */

@@ -8,6 +8,7 @@ import { CheckpointError, CheckpointMismatch } from "../checkpoint/errors.ts";
 import type { Initialization } from "../checkpoint/metadata.ts";
 import type { DecodePositions, Precision } from "../config/config.ts";
 import { DIALECTS } from "../tokenizer/dialect.ts";
+import { ChunkGrammar } from "../tokenizer/grammar.ts";
 import { type NormStats, normStatsFingerprint } from "../tokenizer/normalization.ts";
 import type { QuantizedTensor } from "../quant/quantized_tensor.ts";
 import type { HostTensor } from "../types.ts";
@@ -146,21 +147,15 @@ export async function buildPolicy(
     ...checkpoint.quantized ?? [],
   ]);
   const storage = { precision: critic.precision ?? "float32", quantized: variant.quantized };
-  const plan = critic.decoders?.plan(shape, storage) ?? null;
-  const backbone = new ParameterStore(backboneSpecs(variant), tensors, {
-    ...storage,
-    isElsewhere: plan?.holds,
-  });
+  const grammar = () => new ChunkGrammar(assets.fast, model.horizon, model.actionDim);
+  const open = critic.decoders?.plan({ shape, grammar: grammar() }) ?? null;
+  const isElsewhere = open !== null;
+  const backbone = new ParameterStore(backboneSpecs(variant), tensors, { ...storage, isElsewhere });
   owned.defer(() => backbone.dispose());
-  const valueHead = new ParameterStore(headSpecs, head, {
-    precision: "float32",
-    isElsewhere: plan ? (path) => plan.holds(CRITIC_PATHS + path) : undefined,
-  });
+  const valueHead = new ParameterStore(headSpecs, head, { precision: "float32", isElsewhere });
   owned.defer(() => valueHead.dispose());
   const policy = new ActorCritic(shape, assets, backbone, valueHead);
-  if (plan) {
-    policy.useDecoder(await plan.open(policy, { backbone: tensors, valueHead: head, storage }));
-  }
+  if (open) policy.useDecoder(await open({ backbone: tensors, valueHead: head, storage }));
   owned.move();
   return policy;
 }

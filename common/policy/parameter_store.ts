@@ -30,11 +30,8 @@ export interface StoragePlan {
   readonly precision: Precision;
   /** Matrices that are kept in few bits; all if absent. */
   readonly quantized?: readonly MatrixKind[];
-  /**
-   * Parameters that are kept elsewhere, such as in a decode engine: their values are checked, but not
-   * uploaded. None if absent.
-   */
-  readonly isElsewhere?: (path: string) => boolean;
+  /** They are kept elsewhere, such as in a decode engine: checked, but not uploaded. */
+  readonly isElsewhere?: boolean;
 }
 
 const BITS: Readonly<Record<Precision, Bits | undefined>> = {
@@ -53,7 +50,7 @@ export class ParameterStore {
   readonly specs: readonly ParameterSpec[];
   /** How its matrices are kept; a tensor that came in few bits counts. */
   readonly precision: Precision;
-  readonly #isElsewhere: (path: string) => boolean;
+  readonly #isElsewhere: boolean;
   readonly #weights = new Map<string, Weight[]>();
 
   /**
@@ -69,7 +66,7 @@ export class ParameterStore {
     storage: StoragePlan = { precision: "float32" },
   ) {
     this.specs = specs;
-    this.#isElsewhere = storage.isElsewhere ?? (() => false);
+    this.#isElsewhere = storage.isElsewhere ?? false;
     // All are checked before the first variable is made: a constructor that throws owns nothing.
     const values = specs.map((spec) => {
       const found = tensors.get(spec.path);
@@ -96,10 +93,10 @@ export class ParameterStore {
       );
     }
     this.precision = bits === undefined ? "float32" : `int${bits}`;
+    if (this.#isElsewhere) return;
     using made = new DisposableStack(); // frees what is there if a number cannot be quantised
     made.defer(() => this.dispose());
     specs.forEach((spec, i) => {
-      if (this.#isElsewhere(spec.path)) return;
       this.#weights.set(spec.path, makeWeights(spec, values[i], wanted, storage.quantized));
     });
     made.move();
@@ -177,9 +174,9 @@ export class ParameterStore {
    */
   assign(tensors: readonly HostTensor[]): void {
     this.check(tensors);
+    if (this.#isElsewhere) return;
     for (const tensor of tensors) {
       const spec = this.#specOf(tensor);
-      if (this.#isElsewhere(tensor.name)) continue;
       const weights = this.#weights.get(tensor.name)!;
       const [first] = weights;
       if (first instanceof QuantizedMatrix) {
@@ -209,7 +206,7 @@ export class ParameterStore {
   }
 
   #refuseElsewhere(verb: string, path: string): void {
-    if (!this.#isElsewhere(path)) return;
+    if (!this.#isElsewhere) return;
     throw new RangeError(
       `Cannot ${verb} parameter ${path}: a decode engine keeps it, which only acts; load the ` +
         "policy with --decoder tfjs",
