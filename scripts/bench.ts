@@ -16,6 +16,7 @@ import { benchLeak } from "./bench/leak.ts";
 import { benchLearner } from "./bench/learner.ts";
 import { benchLoad } from "./bench/load.ts";
 import { isGoalMet, type Measurement, measurementTable } from "./bench/measurement.ts";
+import { runPolicyBench } from "./bench/policy/command.ts";
 import { benchPrecision } from "./bench/precision.ts";
 import { benchSimulation } from "./bench/simulation.ts";
 import { benchTokenizer } from "./bench/tokenizer.ts";
@@ -38,7 +39,8 @@ const COMMAND = {
   name: "deno task bench",
   summary:
     "Time the policy, the simulation, cameras, the learner's update, the wire, the tokenizer and loading, " +
-    "compare the precisions of weights, and look for leaked tensors.",
+    "compare the precisions of weights, and look for leaked tensors. Followed by the word policy, it " +
+    "times one chunk of a policy of true size on a GPU: deno task bench policy --help.",
   preset: "demo",
   fields: [
     "seed",
@@ -105,6 +107,8 @@ function chosenParts(only: string): string[] {
 }
 
 async function main(signal: AbortSignal): Promise<void> {
+  const [first, ...rest] = Deno.args.filter((argument) => argument !== "--");
+  if (first === "policy") return await runPolicyBench(rest, signal);
   const parsed = parseCommand(COMMAND, Deno.args);
   if (parsed.kind === "help") return console.log(parsed.text);
   const { flags } = parsed;
