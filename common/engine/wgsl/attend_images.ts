@@ -46,8 +46,17 @@ const TILES: readonly AttentionTile[] = [
   { queries: 4, keys: 4 },
 ];
 
+/**
+ * Quads from one key of a tile to the next: odd, so that threads with neighbouring keys read from
+ * different banks of memory.
+ */
+function keyQuads(headDim: number): number {
+  return headDim / 4 | 1;
+}
+
 function tileBytes({ queries, keys }: AttentionTile, headDim: number): number {
-  return 4 * (headDim * (queries + keys) + queries * keys + 3 * queries);
+  const vectors = 16 * (queries * headDim / 4 + keys * keyQuads(headDim));
+  return vectors + 4 * (keys * (queries + 1) + queries);
 }
 
 /**
@@ -88,15 +97,16 @@ const ROW4 = ${paddedColumns(3 * heads * headDim) / 4}u;
 const OUT4 = ${paddedColumns(heads * headDim) / 4}u;
 const QUERIES = ${queries}u;
 const KEYS = ${keys}u;
+const KEY4 = ${keyQuads(headDim)}u; // from one key of the tile to the next
+const WEIGHTS = ${queries + 1}u; // from one key's weights to the next
 var<workgroup> asked: array<vec4<f32>, ${queries * quads}>;
-var<workgroup> tile: array<vec4<f32>, ${keys * quads}>; // keys, then values
-var<workgroup> weights: array<f32, ${queries * keys}>;
-var<workgroup> tops: array<f32, ${queries}>;
-var<workgroup> sums: array<f32, ${queries}>;
-var<workgroup> fading: array<f32, ${queries}>;
+var<workgroup> tile: array<vec4<f32>, ${keys * keyQuads(headDim)}>; // keys, then values
+var<workgroup> weights: array<f32, ${keys * (queries + 1)}>; // [key][query]
+var<workgroup> factors: array<f32, ${queries}>; // of what each query has added up so far
 fn load_tile(lane: u32, first: u32, key0: u32) {
   for (var i = lane; i < KEYS * HEAD4; i += ${THREADS}u) {
-    tile[i] = qkv[first + min(key0 + i / HEAD4, TOKENS - 1u) * ROW4 + i % HEAD4];
+    let key = i / HEAD4;
+    tile[key * KEY4 + i % HEAD4] = qkv[first + min(key0 + key, TOKENS - 1u) * ROW4 + i % HEAD4];
   }
 }
 @compute @workgroup_size(${THREADS})
@@ -111,10 +121,9 @@ fn main(
     let query = min(query0 + i / HEAD4, TOKENS - 1u);
     asked[i] = qkv[first + query * ROW4 + i % HEAD4] * ${f32(headDim ** -0.5)};
   }
-  if (lane < QUERIES) {
-    tops[lane] = ${NO_SCORE};
-    sums[lane] = 0.0;
-  }
+  // The first threads keep a query's greatest score and sum of weights.
+  var top = ${NO_SCORE};
+  var sum = 0.0;
   let quad = lane % HEAD4;
   let team = lane / HEAD4;
   ${range.map((j) => `let row${j} = min(team + ${j * groups}u, QUERIES - 1u);`).join("\n  ")}
@@ -123,53 +132,54 @@ fn main(
     load_tile(lane, first + HEADS * HEAD4, key0);
     workgroupBarrier();
     for (var i = lane; i < QUERIES * KEYS / 4u; i += ${THREADS}u) {
-      let q = i / (KEYS / 2u) * 2u;
-      let k = i % (KEYS / 2u) * 2u;
+      let q = i / (KEYS / 2u);
+      let k = i % (KEYS / 2u);
       var scores = vec4<f32>();
       for (var d = 0u; d < HEAD4; d++) {
         let q0 = asked[q * HEAD4 + d];
-        let q1 = asked[(q + 1u) * HEAD4 + d];
-        let k0 = tile[k * HEAD4 + d];
-        let k1 = tile[(k + 1u) * HEAD4 + d];
+        let q1 = asked[(q + QUERIES / 2u) * HEAD4 + d];
+        let k0 = tile[k * KEY4 + d];
+        let k1 = tile[(k + KEYS / 2u) * KEY4 + d];
         scores += vec4<f32>(dot(q0, k0), dot(q0, k1), dot(q1, k0), dot(q1, k1));
       }
-      weights[q * KEYS + k] = scores.x;
-      weights[q * KEYS + k + 1u] = scores.y;
-      weights[(q + 1u) * KEYS + k] = scores.z;
-      weights[(q + 1u) * KEYS + k + 1u] = scores.w;
+      let at = k * WEIGHTS + q;
+      weights[at] = scores.x;
+      weights[at + KEYS / 2u * WEIGHTS] = scores.y;
+      weights[at + QUERIES / 2u] = scores.z;
+      weights[at + KEYS / 2u * WEIGHTS + QUERIES / 2u] = scores.w;
     }
     workgroupBarrier();
     load_tile(lane, first + 2u * HEADS * HEAD4, key0);
     if (lane < QUERIES) {
       let count = min(KEYS, TOKENS - key0);
-      var top = tops[lane];
-      for (var k = 0u; k < count; k++) { top = max(top, weights[lane * KEYS + k]); }
-      let fade = exp(tops[lane] - top);
-      var sum = sums[lane] * fade;
+      let before = top;
+      for (var k = 0u; k < count; k++) { top = max(top, weights[k * WEIGHTS + lane]); }
+      let fade = exp(before - top);
+      sum *= fade;
       for (var k = 0u; k < KEYS; k++) {
-        let weight = select(0.0, exp(weights[lane * KEYS + k] - top), k < count);
-        weights[lane * KEYS + k] = weight;
+        let weight = select(0.0, exp(weights[k * WEIGHTS + lane] - top), k < count);
+        weights[k * WEIGHTS + lane] = weight;
         sum += weight;
       }
-      tops[lane] = top;
-      sums[lane] = sum;
-      fading[lane] = fade;
+      factors[lane] = fade;
     }
     workgroupBarrier();
-    ${range.map((j) => `out${j} *= fading[row${j}];`).join("\n    ")}
+    ${range.map((j) => `out${j} *= factors[row${j}];`).join("\n    ")}
     for (var k = 0u; k < KEYS; k++) {
-      let value = tile[k * HEAD4 + quad];
-      ${range.map((j) => `out${j} += weights[row${j} * KEYS + k] * value;`).join("\n      ")}
+      let value = tile[k * KEY4 + quad];
+      ${range.map((j) => `out${j} += weights[k * WEIGHTS + row${j}] * value;`).join("\n      ")}
     }
     workgroupBarrier();
   }
+  if (lane < QUERIES) { factors[lane] = 1.0 / sum; }
+  workgroupBarrier();
   if (team >= ${groups}u) { return; }
   let block = group.y * TOKENS + query0;
   let at = head * HEAD4 + quad;
   ${
     range.map((j) =>
       `if (team + ${j * groups}u < min(QUERIES, TOKENS - query0)) {
-    attended[(block + row${j}) * OUT4 + at] = out${j} / sums[row${j}];
+    attended[(block + row${j}) * OUT4 + at] = out${j} * factors[row${j}];
   }`
     ).join("\n  ")
   }
