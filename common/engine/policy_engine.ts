@@ -24,7 +24,7 @@ import { PhaseClock } from "./phase_clock.ts";
 import { VisionEncoder } from "./vision_encoder.ts";
 import { checkVisionModel, visionModelOf } from "./vision_model.ts";
 
-/** The first chunk and then every 16th is looked at by phases: reading the clock back takes 11 ms. */
+/** Every 16th chunk is looked at by phases: reading the clock back takes 11 ms. */
 const CLOCKED_EVERY = 16;
 
 /** The engine behind an actor-critic. Owner of its buffers; the device stays its maker's. */
@@ -36,7 +36,8 @@ export class PolicyEngine implements ChunkDecoder {
   readonly #visionNames: ReadonlySet<string>;
   readonly #minTokens: number;
   readonly #clock: PhaseClock | null;
-  #chunks = 0;
+  /** The first chunk counts as none: drivers compile late. */
+  #chunks = -1;
   #chunkMs = 0;
   /** Sums over the chunks that were clocked. */
   readonly #clocked = { chunkMs: 0, visionMs: 0, prefillMs: 0 };
@@ -100,7 +101,7 @@ export class PolicyEngine implements ChunkDecoder {
 
   /** Where its time went. The parts are those of the chunks that were clocked. */
   get times(): DecoderTimes {
-    const [chunks, chunkMs] = [this.#chunks, this.#chunkMs];
+    const [chunks, chunkMs] = [Math.max(0, this.#chunks), this.#chunkMs];
     const { chunkMs: clockedMs, visionMs, prefillMs } = this.#clocked;
     if (clockedMs === 0) {
       return { chunks, chunkMs, visionMs: null, prefillMs: null, decodeMs: null };
@@ -128,7 +129,7 @@ export class PolicyEngine implements ChunkDecoder {
       this.#prefill(input, clock);
       const chunk = await this.#engine.sample(sampling);
       const tookMs = performance.now() - start;
-      this.#chunks++;
+      if (this.#chunks++ < 0) return chunk;
       this.#chunkMs += tookMs;
       if (clock) await this.#readClock(clock, tookMs);
       return chunk;

@@ -46,7 +46,7 @@ export interface DecodedChunk {
 
 /** Where the time of a decoder went, in milliseconds since its start. */
 export interface DecoderTimes {
-  /** Chunks sampled. */
+  /** Chunks sampled, without those that were sampled to warm up. */
   readonly chunks: number;
   /** From an observation to its chunk, everything. */
   readonly chunkMs: number;
