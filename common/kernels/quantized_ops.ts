@@ -36,7 +36,7 @@ export interface RowRange {
  * @throws {RangeError} When the inner axes differ, or W has no such rows.
  */
 export function quantizedMatMul(x: Tensor2D, w: QuantizedMatrix, range?: RowRange): Tensor2D {
-  ensureKernels();
+  ensureQuantizedKernels();
   if (x.shape[1] !== w.columns) {
     throw new RangeError(
       `Cannot multiply [${x.shape}] by weights of ${w.rows} rows of ${w.columns}: the last axis ` +
@@ -55,7 +55,7 @@ export function quantizedMatMul(x: Tensor2D, w: QuantizedMatrix, range?: RowRang
  * @returns `[M, K]`. It has no gradient.
  */
 export function quantizedRows(w: QuantizedMatrix, ids: Tensor1D): Tensor2D {
-  ensureKernels();
+  ensureQuantizedKernels();
   const { words, scales } = w;
   return runKernel(GATHER, { ids, words, scales }, attrsOf(w)) as Tensor2D;
 }
@@ -70,7 +70,8 @@ function attrsOf(w: QuantizedMatrix, range?: RowRange): QuantizedAttrs {
   return { bits: w.bits, columns: w.columns, firstRow, rowCount };
 }
 
-const ensureKernels = kernelRegistrar({
+/** Makes sure that the kernels are there for the backend in force. */
+export const ensureQuantizedKernels: () => void = kernelRegistrar({
   cpu: QUANTIZED_CPU,
   wasm: QUANTIZED_WASM,
   webgpu: QUANTIZED_WEBGPU,

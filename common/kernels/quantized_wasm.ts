@@ -51,9 +51,26 @@ function placesOf(
 }
 
 function matMul({ inputs, attrs, backend }: MatMulArgs<WasmBackend>): TensorInfo {
-  const { bits, columns, firstRow, rowCount } = attrs;
   const [m] = inputs.x.shape;
-  const out = backend.makeOutput([m, rowCount], "float32");
+  const out = backend.makeOutput([m, attrs.rowCount], "float32");
+  multiplyInto(backend, inputs, attrs, m, out);
+  return out;
+}
+
+/**
+ * x · Wᵀ into a tensor that is there.
+ * @param inputs x, m rows of K numbers, and the packed weights.
+ * @param m Rows of x.
+ * @param out Room for m rows of `rowCount` numbers.
+ */
+export function multiplyInto(
+  backend: WasmBackend,
+  inputs: MatMulArgs<WasmBackend>["inputs"],
+  attrs: QuantizedAttrs,
+  m: number,
+  out: TensorInfo,
+): void {
+  const { bits, columns, firstRow, rowCount } = attrs;
   const { groups, scaleStride, words, scales } = placesOf(backend, inputs, attrs);
   const scratch = backend.makeOutput([SCRATCH_ROWS * groups * GROUP_SIZE], "float32");
   quantizedLoops(backend.wasm.asm.memory).multiply(bits, {
@@ -68,7 +85,6 @@ function matMul({ inputs, attrs, backend }: MatMulArgs<WasmBackend>): TensorInfo
     y: offsetOf(backend, out),
   });
   backend.disposeData(scratch.dataId);
-  return out;
 }
 
 function matMulTransposed(args: MatMulArgs<WasmBackend>): TensorInfo {

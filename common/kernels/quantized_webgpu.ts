@@ -21,7 +21,7 @@ import type { KernelTable } from "./register_kernels.ts";
 import { GROUP_ID, makeProgram, type Uniform, type WebgpuBackend } from "./webgpu_backend.ts";
 
 /** Up to so many rows of input have a workgroup for each row of the weights. */
-const MAX_VECTOR_ROWS = 8;
+export const MAX_VECTOR_ROWS = 8;
 const VECTOR_THREADS = 64;
 const GATHER_THREADS = 64;
 /** The packed weights: integers as vectors of four words. */
@@ -38,7 +38,15 @@ export const QUANTIZED_WEBGPU: KernelTable = {
 };
 
 function matMul({ inputs, attrs, backend }: MatMulArgs<WebgpuBackend>): TensorInfo {
-  const { x, words, scales } = inputs;
+  return multiplyOnGpu(backend, inputs, attrs);
+}
+
+/** x · Wᵀ as a new tensor, for kernels that do it on the way. */
+export function multiplyOnGpu(
+  backend: WebgpuBackend,
+  { x, words, scales }: MatMulArgs<WebgpuBackend>["inputs"],
+  attrs: QuantizedAttrs,
+): TensorInfo {
   const [m] = x.shape;
   const shape = [m, attrs.rowCount];
   const isVector = m <= MAX_VECTOR_ROWS;
