@@ -23,7 +23,7 @@ export interface AttentionInputs {
   readonly k: TensorInfo;
   /** Values `[B, C, K]` float32. */
   readonly v: TensorInfo;
-  /** What is added to the scores: `[1 or B, 1 or T, keys]` float32. */
+  /** What is added to the scores: `[1 or B, 1 or T, at least keys]` float32. */
   readonly mask: TensorInfo;
 }
 
@@ -100,7 +100,7 @@ export function attentionSizes(
   { keys }: AttentionAttrs,
 ): AttentionSizes {
   const [batch, places, heads, width] = q.shape;
-  const [maskBatch, maskPlaces] = mask.shape;
+  const [maskBatch, maskPlaces, maskKeys] = mask.shape;
   return {
     batch,
     places,
@@ -108,7 +108,7 @@ export function attentionSizes(
     width,
     capacity: k.shape[1],
     keys,
-    maskBatchStride: maskBatch === 1 ? 0 : maskPlaces * keys,
-    maskPlaceStride: maskPlaces === 1 ? 0 : keys,
+    maskBatchStride: maskBatch === 1 ? 0 : maskPlaces * maskKeys,
+    maskPlaceStride: maskPlaces === 1 ? 0 : maskKeys,
   };
 }

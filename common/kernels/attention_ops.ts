@@ -19,8 +19,8 @@ import { kernelRegistrar, runKernel } from "./register_kernels.ts";
 /** What an attention may be given beside queries, keys and values. */
 export interface AttentionOptions {
   /**
-   * What is added to the scores, `[1 or B, 1 or T, keys]`: 0 for a key that is seen, and far below any
-   * score, but finite, for one that is not. A row that sees no key gets the mean of all.
+   * What is added to the scores, `[1 or B, 1 or T, at least keys]`: 0 for a key that is seen, and far
+   * below any score, but finite, for one that is not. A row that sees no key gets the mean of all.
    */
   readonly mask?: Tensor3D;
   /** How many places of the cache are in use: the first so many. All of them if absent. */
@@ -105,11 +105,11 @@ function check(
   if (!mask) return;
   const [maskBatch, maskPlaces, maskKeys] = mask.shape;
   const fits = mask.rank === 3 && (maskBatch === 1 || maskBatch === batch) &&
-    (maskPlaces === 1 || maskPlaces === places) && maskKeys === keys;
+    (maskPlaces === 1 || maskPlaces === places) && maskKeys >= keys;
   if (!fits) {
     throw new RangeError(
       `Cannot mask ${shapes} by [${mask.shape}]: with ${keys} keys in use the mask is ` +
-        `[1 or ${batch}, 1 or ${places}, ${keys}]`,
+        `[1 or ${batch}, 1 or ${places}, ${keys} or more]`,
     );
   }
 }

@@ -188,6 +188,20 @@ for (const device of DEVICES) {
     assert.deepEqual(await take(part), await take(full));
   });
 
+  Deno.test(`attention() on ${device} takes a mask for more places than are in use`, async () => {
+    await useDevice(device);
+    const [q, k] = [tf.tensor4d(drawn(1, 36), [2, 3, 2, 3]), tf.tensor3d(drawn(2, 30), [2, 5, 3])];
+    const wide = tf.tensor3d(drawn(3, 2 * 3 * 5), [2, 3, 5]);
+    const found = [2, 4].map((keys) =>
+      tf.tidy(() => {
+        const exact = tf.slice(wide, [0, 0, 0], [-1, -1, keys]) as Tensor3D;
+        return [wide, exact].map((mask) => attention(q, k, k, { mask, keys }));
+      })
+    );
+    for (const [a, b] of found) assert.deepEqual(await take(a), await take(b));
+    tf.dispose([q, k, wide]);
+  });
+
   Deno.test(`writeCache() on ${device} changes one place of the tensor itself`, async () => {
     await useDevice(device);
     const before = countTensors();
@@ -239,7 +253,7 @@ Deno.test("attention() and writeCache() refuse what does not fit, in one sentenc
       [() => attention(q, k, k, { keys: 7 }), /Cannot attend to 7 places of a cache .* give 1…6/],
       [() => attention(q, k, k, { keys: 1.5 }), /give 1…6/],
       [() => attention(q, k, k, { mask: tf.zeros([2, 3, 5]) }), /with 6 keys in use the mask is/],
-      [() => attention(q, k, k, { mask: tf.zeros([3, 3, 6]) }), /\[1 or 2, 1 or 3, 6\]/],
+      [() => attention(q, k, k, { mask: tf.zeros([3, 3, 6]) }), /\[1 or 2, 1 or 3, 6 or more\]/],
       [() => writeCache(k, tf.zeros([2, 1, 4]), 6), /has places 0…5/],
       [() => writeCache(k, tf.zeros([2, 2, 4]), 0), /one place of it is \[2,1,4\]/],
     ];

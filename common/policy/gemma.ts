@@ -10,10 +10,12 @@
 
 import * as tf from "@tensorflow/tfjs";
 import type { Tensor, Tensor1D, Tensor2D, Tensor3D, Tensor4D } from "./tensors.ts";
+import { attention } from "../kernels/attention_ops.ts";
+import { gatedMlp } from "../kernels/gated_mlp_ops.ts";
 import { gatedGelu } from "../kernels/gelu_ops.ts";
 import { QuantizedMatrix } from "../kernels/quantized_matrix.ts";
 import { quantizedMatMul, quantizedRows } from "../kernels/quantized_ops.ts";
-import { attend, linear, rmsNorm } from "./layers.ts";
+import { linear, rmsNorm } from "./layers.ts";
 import type { ParameterStore } from "./parameters.ts";
 import { applyRope, type Rope } from "./rope.ts";
 import type { GemmaSize } from "./variants.ts";
@@ -48,13 +50,15 @@ export interface GemmaInput {
   readonly x: Tensor3D;
   /** Rotations of the T positions. */
   readonly rope: Rope;
-  /** Additive mask `[B, T, 1, keys]`. */
-  readonly mask: Tensor4D;
+  /** Additive mask `[1 or B, T, at least keys]`. */
+  readonly mask: Tensor3D;
   /**
    * Takes a layer's new keys and values `[B, T, K]` and returns those to attend to.
    * Absent: attention is over the new ones.
    */
   readonly remember?: (layer: number, k: Tensor3D, v: Tensor3D) => [Tensor3D, Tensor3D];
+  /** How many places of what `remember` returns are in use; all if absent. */
+  readonly keys?: number;
   /**
    * First position whose output somebody reads; the last block computes no other. 0 by default.
    */
@@ -88,10 +92,10 @@ function block(
   from: number,
 ): Tensor {
   const normed = rmsNorm(x, params.get(`${LAYERS}/pre_attention_norm/scale`, layer));
-  const attention = selfAttention(params, size, layer, normed, input, from);
-  const attended = tf.add(rowsFrom(x, from), attention);
+  const seen = selfAttention(params, size, layer, normed, input, from);
+  const attended = tf.add(rowsFrom(x, from), seen);
   const hidden = rmsNorm(attended, params.get(`${LAYERS}/pre_ffw_norm/scale`, layer));
-  return tf.add(attended, gatedMlp(params, size, layer, hidden));
+  return tf.add(attended, mlp(params, size, layer, hidden));
 }
 
 /** Positions `from…` of `[B, T, …]`; x itself when that is all of them. */
@@ -106,7 +110,7 @@ function selfAttention(
   size: GemmaSize,
   layer: number,
   x: Tensor,
-  { rope, mask, remember }: GemmaInput,
+  { rope, mask, remember, keys }: GemmaInput,
   from: number,
 ): Tensor {
   const { heads: N, headDim: K } = size;
@@ -120,10 +124,9 @@ function selfAttention(
   let v = project(params, size, "v", layer, x) as Tensor3D;
   if (remember) [k, v] = remember(layer, k, v);
 
-  // One key/value head serves all query heads, so the heads are just more rows.
-  const out = attend(tf.reshape(q, [B, R * N, K]) as Tensor3D, k, v, {
-    additive: rowsFrom(mask, from),
-    shape: [B, R, N, k.shape[1]],
+  const out = attention(tf.reshape(q, [B, R, N, K]) as Tensor4D, k, v, {
+    mask: rowsFrom(mask, from) as Tensor3D,
+    keys,
   });
   return project(params, size, "out", layer, tf.reshape(out, [B, R, N * K]));
 }
@@ -159,15 +162,21 @@ function perHead(x: Tensor, a: Tensor, b: Tensor, size: GemmaSize): Tensor {
   return tf.reshape(tf.transpose(high, [1, 0, 2]), [B, T, size.heads * size.headDim]);
 }
 
-function gatedMlp(
+function mlp(
   params: ParameterStore,
   size: GemmaSize,
   layer: number,
   x: Tensor,
 ): Tensor {
+  if (!size.lora) {
+    return gatedMlp(x, {
+      gate: params.weight(`${MLP}/gating_einsum`, 2 * layer),
+      up: params.weight(`${MLP}/gating_einsum`, 2 * layer + 1),
+      down: params.weight(`${MLP}/linear`, layer),
+    });
+  }
   const adapted = (y: Tensor, base: string, lora: string, index: number): Tensor => {
     const out = linear(y, params.weight(`${MLP}/${base}`, index));
-    if (!size.lora) return out;
     const low = linear(y, params.get(`${MLP}/${lora}_lora_a`, index));
     // openpi scales the adapters of the attention alone (`lora.py`, FeedForward._dot).
     return tf.add(out, linear(low, params.get(`${MLP}/${lora}_lora_b`, index)));

@@ -6,6 +6,7 @@
  */
 
 import * as tf from "@tensorflow/tfjs";
+import { writeCache } from "../kernels/attention_ops.ts";
 import type { Tensor3D } from "./tensors.ts";
 
 /** A fixed-size cache `[B, capacity, K]` a layer. Owner of its tensors. */
@@ -37,7 +38,8 @@ export class KvCache {
   }
 
   /**
-   * Write one more position of a layer and return the whole.
+   * Write one more position of a layer **in place** and return the whole: the tensors are the cache's
+   * own, show what is appended later, and are not to be disposed of.
    * Call once a layer, then {@link KvCache.advance}.
    * @param key `[B, 1, K]`.
    * @param value `[B, 1, K]`.
@@ -46,17 +48,8 @@ export class KvCache {
     if (this.length >= this.capacity) {
       throw new RangeError(`The key/value cache is full: ${this.capacity} positions`);
     }
-    // Made on the host: tfjs 4.22's oneHot gives wrong numbers on WebAssembly for float32.
-    const here = new Float32Array(this.capacity);
-    here[this.length] = 1;
-    const column = tf.tensor3d(here, [1, this.capacity, 1]);
-    const write = (cache: Tensor3D, x: Tensor3D): Tensor3D => {
-      const next = tf.keep(tf.add(cache, tf.mul(column, x))) as Tensor3D;
-      cache.dispose();
-      return next;
-    };
-    this.#keys[layer] = write(this.#keys[layer], key);
-    this.#values[layer] = write(this.#values[layer], value);
+    writeCache(this.#keys[layer], key, this.length);
+    writeCache(this.#values[layer], value, this.length);
     return [this.#keys[layer], this.#values[layer]];
   }
 

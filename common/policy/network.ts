@@ -122,7 +122,7 @@ function embedSequence(
   return {
     x: x as Tensor3D,
     rope: makeRope(positionIds(layout, convention), [batch, length], gemma.headDim),
-    mask: tf.tensor4d(mask.data, [mask.rows, length, 1, length]),
+    mask: tf.tensor3d(mask.data, [mask.rows, length, length]),
   };
 }
 
@@ -293,6 +293,8 @@ export async function startDecoding(
   const predicting: Tensor3D[] = [first];
   // Made once a chunk: of the weights as they are now.
   const head = tf.tidy(() => fastHead(net.backbone, gemma, net.fastVocab, fastSkipTokens));
+  // The same for every token: what is behind it is not read.
+  const seenOfPrefix = tf.tensor3d(decodeMask(layout, capacity, capacity), [batch, 1, capacity]);
   let logits = new Float32Array(0);
   const readLogits = async (hidden: Tensor3D) => {
     const tensor = tf.tidy(() =>
@@ -319,12 +321,12 @@ export async function startDecoding(
           { length: batch },
           (_, row) => positions[row * capacity + at],
         );
-        const mask = decodeMask(layout, at + 1, capacity);
         return runGemma(net.backbone, gemma, {
           x: embedTokens(net.backbone, gemma, tf.tensor2d(ids, [batch, 1], "int32")),
           rope: makeRope(here, [batch, 1], gemma.headDim),
-          mask: tf.tensor4d(mask, [batch, 1, 1, capacity]),
+          mask: seenOfPrefix,
           remember: (layer, k, v) => memory.append(layer, k, v),
+          keys: at + 1,
         });
       });
       memory.advance();
@@ -343,7 +345,7 @@ export async function startDecoding(
     },
     [Symbol.dispose]() {
       memory[Symbol.dispose]();
-      tf.dispose([...predicting, ...(head ? [head] : [])]);
+      tf.dispose([...predicting, seenOfPrefix, ...(head ? [head] : [])]);
     },
   };
 }
