@@ -1,7 +1,6 @@
 import * as tf from "@tensorflow/tfjs";
 import assert from "node:assert/strict";
 import { useDevice } from "../policy/backend.ts";
-import { attend } from "../policy/layers.ts";
 import type { Tensor, Tensor3D, Tensor4D } from "../policy/tensors.ts";
 import { countTensors, take } from "../policy/testing.ts";
 import { seededRandom } from "../random.ts";
@@ -81,16 +80,10 @@ const composed =
   (q: Tensor4D, k: Tensor3D, v: Tensor3D, mask?: Tensor3D) => {
     const used = (x: Tensor3D) => tf.slice(x, [0, 0, 0], [-1, keys, -1]) as Tensor3D;
     const rows = tf.reshape(q, [batch, places * heads, width]) as Tensor3D;
-    const out = attend(
-      rows,
-      used(k),
-      used(v),
-      mask && {
-        additive: tf.expandDims(mask, 2),
-        shape: [batch, places, heads, keys],
-      },
-    );
-    return tf.reshape(out, q.shape);
+    const scores = tf.reshape(tf.matMul(rows, used(k), false, true), [batch, places, heads, keys]);
+    const weights = tf.softmax(mask ? tf.add(scores, tf.expandDims(mask, 2)) : scores);
+    const flat = tf.reshape(weights, [batch, places * heads, keys]) as Tensor3D;
+    return tf.reshape(tf.matMul(flat, used(v)), q.shape);
   };
 
 Deno.test("attention() on cpu and its gradients equal those of tfjs's operations", async () => {

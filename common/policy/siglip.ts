@@ -9,9 +9,10 @@
  */
 
 import * as tf from "@tensorflow/tfjs";
+import { attention } from "../kernels/attention_ops.ts";
 import { gelu } from "../kernels/gelu_ops.ts";
 import type { Tensor, Tensor3D, Tensor4D } from "./tensors.ts";
-import { attend, layerNorm, linear } from "./layers.ts";
+import { layerNorm, linear } from "./layers.ts";
 import type { ParameterStore } from "./parameters.ts";
 import type { SiglipSize } from "./variants.ts";
 import { tokensPerImage } from "./variants.ts";
@@ -118,7 +119,9 @@ function selfAttention(
     const split = tf.reshape(scaled, [batch, tokens, size.heads, headDim]);
     return tf.reshape(tf.transpose(split, [0, 2, 1, 3]), [batch * size.heads, tokens, headDim]);
   };
-  const out = attend(heads("query", headDim ** -0.5), heads("key"), heads("value"));
+  // Each head has keys and values of its own: it is a row of the batch.
+  const query = tf.expandDims(heads("query", headDim ** -0.5), 2) as Tensor4D;
+  const out = attention(query, heads("key"), heads("value"));
   const joined = tf.reshape(
     tf.transpose(tf.reshape(out, [batch, size.heads, tokens, headDim]), [0, 2, 1, 3]),
     [batch, tokens, size.width],
