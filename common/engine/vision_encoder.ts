@@ -170,17 +170,27 @@ export class VisionEncoder implements Disposable {
   }
 
   /**
-   * Write new weights. Nothing is rebuilt; every picture is encoded anew next time.
+   * Check that weights can be written; nothing is.
+   *
+   * @param tensors As {@link updateWeights} takes them.
+   * @throws {RangeError} If a name, a shape or a number of bits is not the encoder's.
+   */
+  checkWeights(tensors: Iterable<HostTensor | QuantizedTensor>): void {
+    for (const tensor of tensors) this.#weights.check(tensor);
+  }
+
+  /**
+   * Write new weights. Nothing is rebuilt. If there are any, every picture is encoded anew next
+   * time.
    *
    * @param tensors Whole arrays with names among {@link weightNames}. Float32 matrices are quantised if
    *   they are kept so.
-   * @throws {RangeError} If a name, a shape or a number of bits is not the encoder's; nothing has been
-   *   written then.
+   * @throws {RangeError} As {@link checkWeights} does; nothing has been written then.
    */
   updateWeights(tensors: Iterable<HostTensor | QuantizedTensor>): void {
     const all = [...tensors];
-    for (const tensor of all) this.#weights.check(tensor);
-    this.invalidate();
+    this.checkWeights(all);
+    if (all.length > 0) this.invalidate();
     for (const tensor of all) this.#weights.write(tensor);
   }
 

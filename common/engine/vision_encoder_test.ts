@@ -291,6 +291,8 @@ Deno.test({
     for (const [tensors, message] of updates) {
       assert.throws(() => encoder.updateWeights(tensors), { name: "RangeError", message });
     }
+    encoder.updateWeights([]);
+    encoder.checkWeights(host);
     assert.deepEqual(encoder.encode(images).version, 1, "nothing was written");
     assert.deepEqual(await bench.encode(images), before);
 

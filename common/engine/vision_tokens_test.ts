@@ -48,3 +48,25 @@ Deno.test({
     assert.deepEqual([...(await sample()).tokens], expected.tokens);
   },
 });
+
+Deno.test({
+  name: "a device that is lost between the image encoder and the decode engine is told as such",
+  ignore: !await hasAdapter(),
+  async fn() {
+    await useDevice("cpu");
+    using policy = makePolicy();
+    const vision = await visionWeights(policy.network.backbone);
+    const language = await quantizePolicy(policy, 8);
+    using gpu = await openAny();
+    using encoder = await VisionEncoder.create(gpu, visionModelOf(policy), vision);
+    using engine = await DecodeEngine.create(gpu, engineModelOf(policy), language);
+    const [{ images }] = makeObservations(12, 1);
+    gpu.device.destroy();
+    // Nobody has heard of it yet: the commands vanish, and whoever waits for their result is told.
+    const { tokens } = encoder.encode(Object.values(images));
+    engine.prefill({ imageTokens: tokens, prompt: Int32Array.of(2), forced: Int32Array.of(3) });
+    const sampled = engine.sample({ temperature: 0, random: () => 0, maxTokens: 40 });
+    await assert.rejects(sampled, { name: "GpuLostError" });
+    assert.throws(() => encoder.encode(Object.values(images)), { name: "GpuLostError" });
+  },
+});
