@@ -37,14 +37,22 @@ import { GpuBuffers } from "./gpu_buffers.ts";
 import { type Dispatch, KernelCache, record } from "./kernel.ts";
 import { type MatrixPlan, planMatrices } from "./matrix_plan.ts";
 import { planPrefill, type PrefillPlan } from "./prefill_plan.ts";
-import { DEFAULT_MATVEC, type MatvecShape } from "./wgsl/matvec.ts";
+import { defaultMatvec, tune, type TuneOptions, type Tuning } from "./tuner.ts";
+import type { MatvecShape } from "./wgsl/matvec.ts";
 import { DECODE_STATE } from "./wgsl/shared.ts";
 
 /** How an engine divides its work; defaults serve everywhere. */
 export interface EngineOptions {
-  /** Shape of the products of a decode step; by default with subgroups where the device has them. */
+  /** What was found to be fastest, such as another engine's {@link DecodeEngine.tuning}. */
+  readonly tuning?: Tuning;
+  /** Find out what is fastest, unless `tuning` says it. */
+  readonly tune?: TuneOptions;
+  /**
+   * Shape of the products of a decode step, whatever the tuning says; by default with subgroups where
+   * the device has them.
+   */
   readonly matvec?: MatvecShape;
-  /** What products of a prefill round their inputs to: nothing, by default. */
+  /** What products of a prefill round their inputs to, whatever the tuning says; nothing by default. */
   readonly matmul?: MatmulFormat;
   /** Decode steps of one submission: 8 by default. */
   readonly stepsPerSubmit?: number;
@@ -72,6 +80,8 @@ type Phase = "empty" | "prefilled" | "sampling";
 export class DecodeEngine implements Disposable {
   /** What it decodes. */
   readonly model: EngineModel;
+  /** What was found to be fastest; undefined if nobody looked. */
+  readonly tuning: Tuning | undefined;
   readonly #gpu: GpuDevice;
   readonly #owned: GpuBuffers;
   readonly #parameters: EngineParameters;
@@ -90,9 +100,11 @@ export class DecodeEngine implements Disposable {
     buffers: EngineBuffers,
     plans: EnginePlans,
     stepsPerSubmit: number,
+    tuning: Tuning | undefined,
   ) {
     this.#gpu = gpu;
     this.model = model;
+    this.tuning = tuning;
     this.#owned = owned;
     this.#parameters = parameters;
     this.#buffers = buffers;
@@ -135,9 +147,12 @@ export class DecodeEngine implements Disposable {
       parameters.write(tensor);
     }
     const kernels = new KernelCache(gpu.device);
-    const { hasSubgroups: usesSubgroups } = gpu.features;
-    const matvec = options.matvec ?? { ...DEFAULT_MATVEC, usesSubgroups };
-    const products = await makeProducts(gpu, model, owned, options.matmul ?? "float32");
+    const { layers } = parameters.weights;
+    const tuning = options.tuning ??
+      (options.tune && await tune(gpu, model, layers, options.tune));
+    const matvec = options.matvec ?? tuning?.matvec ?? defaultMatvec(gpu);
+    const matmul = options.matmul ?? tuning?.matmul ?? "float32";
+    const products = await makeProducts(gpu, model, owned, matmul);
     const plans = {
       kernels,
       decode: await planDecode(kernels, model, parameters, buffers, matvec),
@@ -147,7 +162,7 @@ export class DecodeEngine implements Disposable {
     gpu.check();
     stack.move();
     const steps = options.stepsPerSubmit ?? DEFAULT_STEPS_PER_SUBMIT;
-    return new DecodeEngine(gpu, model, owned, parameters, buffers, plans, steps);
+    return new DecodeEngine(gpu, model, owned, parameters, buffers, plans, steps, tuning);
   }
 
   /** Kernels of one decode step. */
@@ -195,10 +210,11 @@ export class DecodeEngine implements Disposable {
    *
    * @param tensors Whole arrays with names among {@link weightNames}; they become what the engine keeps.
    * @throws {RangeError} If a name or a shape is not the engine's; nothing has been written then.
+   * @throws {GpuLostError} If the device has gone.
    * @throws {Error} If a chunk is being decoded.
    */
   updateWeights(tensors: Iterable<HostTensor | QuantizedTensor>): void {
-    this.#refuseWhileSampling("update weights");
+    this.#refuse("update weights");
     const all = [...tensors];
     this.checkWeights(all);
     this.#phase = "empty";
@@ -215,10 +231,11 @@ export class DecodeEngine implements Disposable {
    * @param prefix Image tokens and prompt.
    * @returns Whether it had to be computed.
    * @throws {RangeError} If sizes do not fit the model.
+   * @throws {GpuLostError} If the device has gone.
    * @throws {Error} If a chunk is being decoded.
    */
   prefill(prefix: EnginePrefix): boolean {
-    this.#refuseWhileSampling("prefill");
+    this.#refuse("prefill");
     const { layout, ids } = layOutPrefix(this.model, prefix);
     const key = prefixKey(prefix);
     const isCached = key !== undefined && key === this.#cached;
@@ -349,7 +366,8 @@ export class DecodeEngine implements Disposable {
     this.#gpu.check();
   }
 
-  #refuseWhileSampling(verb: string): void {
+  #refuse(verb: string): void {
+    if (this.#gpu.isLost) this.#gpu.check();
     if (this.#phase !== "sampling") return;
     throw new Error(`Cannot ${verb}: the engine is decoding a chunk; await sample() first`);
   }
