@@ -127,28 +127,6 @@ Deno.test({
 });
 
 Deno.test({
-  name: "DecodeEngine makes no buffer in 200 chunks and frees all",
-  ignore,
-  async fn() {
-    const options = { stepsPerSubmit: 64 }; // one submission a chunk takes less time
-    using micro = await openMicro({}, options);
-    const { policy, engine } = micro;
-    const { prefix } = await decodeWithTfjs(policy, makeObservations(7, 1)[0], GREEDY);
-    const maxTokens = policy.grammar.minTokens + 1; // short chunks take less time
-    const [created, bytes] = [engine.buffersCreated, engine.gpuBytes];
-    const random = seededRandom(1);
-    for (let chunk = 0; chunk < 200; chunk++) {
-      engine.prefill(prefix);
-      const { tokens } = await engine.sample({ temperature: 1, random, maxTokens });
-      policy.grammar.check(tokens, maxTokens);
-    }
-    assert.deepEqual([engine.buffersCreated, engine.gpuBytes], [created, bytes]);
-    engine[Symbol.dispose]();
-    assert.equal(engine.gpuBytes, 0);
-  },
-});
-
-Deno.test({
   name: "DecodeEngine.updateWeights() writes any weights without making anything",
   ignore,
   async fn() {

@@ -140,17 +140,6 @@ fn main(
 export function adapterLowPrefixKernel(size: AdapterSize): Kernel {
   const { rows, threads } = threadsOf(size);
   const tokens = range(ADAPTER_TOKENS);
-  const finish = (i: number) => `
-  sums[lane] = sum${i};
-  workgroupBarrier();
-  for (var half = ${rows / 2}u; half > 0u; half >>= 1u) {
-    if (lane < half * RANK4) { sums[lane] += sums[lane + half * RANK4]; }
-    workgroupBarrier();
-  }
-  if (lane < RANK4 && first + ${i}u < places.tokens) {
-    lora_low[((first + ${i}u) * SEGMENTS + group.y) * RANK4 + lane] = sums[lane];
-  }
-  workgroupBarrier();`;
   const body = `
 ${constants(size)}
 var<workgroup> sums: array<vec4<f32>, ${threads}>;
@@ -171,7 +160,19 @@ fn main(
     let a = lora_a[(group.y * COLUMNS + c) * RANK4 + quad];
     ${tokens.map((i) => `sum${i} += x[row${i} + c] * a;`).join("\n    ")}
   }
-  ${tokens.map(finish).join("")}
+  var of_token = array<vec4<f32>, ${ADAPTER_TOKENS}>(${tokens.map((i) => `sum${i}`).join(", ")});
+  for (var i = 0u; i < ${ADAPTER_TOKENS}u; i++) {
+    sums[lane] = of_token[i];
+    workgroupBarrier();
+    for (var half = ${rows / 2}u; half > 0u; half >>= 1u) {
+      if (lane < half * RANK4) { sums[lane] += sums[lane + half * RANK4]; }
+      workgroupBarrier();
+    }
+    if (lane < RANK4 && first + i < places.tokens) {
+      lora_low[((first + i) * SEGMENTS + group.y) * RANK4 + lane] = sums[lane];
+    }
+    workgroupBarrier();
+  }
 }`;
   return defineKernel("adapter low, prefix", [
     PLACES,
@@ -199,7 +200,10 @@ export function adapterFragment(size: AdapterSize, parts: number): Fragment {
     code: `
 fn adapted(t: u32, segment: u32, element: u32) -> f32 {
   var sum = 0.0;
-  for (var r = 0u; r < ${rank / 4}u; r++) {
+  // The rank as the buffer tells it: a driver that knew it would unroll this loop for every output of
+  // a tile, and compile for minutes.
+  let quads = arrayLength(&lora_b) / ${4 * segments * width}u;
+  for (var r = 0u; r < quads; r++) {
     var factor = vec4<f32>();
     for (var part = 0u; part < ${parts}u; part++) {
       factor += lora_low[((t * ${segments}u + segment) * ${parts}u + part) * ${rank / 4}u + r];

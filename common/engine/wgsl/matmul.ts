@@ -11,6 +11,7 @@
 import { defineKernel, type Fragment, type Kernel } from "../kernel.ts";
 import type { WeightBits } from "../packed_rows.ts";
 import { binding, matrixWords, PLACES, SHARD, text } from "./shared.ts";
+import { storeTile } from "./store_tile.ts";
 
 /** Tokens and rows of a workgroup. */
 export const MATMUL_TILE = 64;
@@ -92,17 +93,7 @@ fn main(
     workgroupBarrier();
   }
   let row = first_row + across * 4u;
-  ${
-    range(TOKENS_PER_THREAD).map((i) =>
-      `{
-    let t = first_token + down * ${TOKENS_PER_THREAD}u + ${i}u;
-    if (t < places.tokens) {
-      if (row < shard.rows) { store(t, t, shard.first + row, sum${i}.x, sum${i}.y); }
-      if (row + 2u < shard.rows) { store(t, t, shard.first + row + 2u, sum${i}.z, sum${i}.w); }
-    }
-  }`
-    ).join("\n  ")
-  }
+  ${storeTile(TOKENS_PER_THREAD)}
 }`;
   return defineKernel(label, [
     matrixWords({ bits, columns }),

@@ -14,6 +14,7 @@
 import { defineKernel, type Kernel } from "../kernel.ts";
 import { MATMUL_TILE, type MatmulOptions } from "./matmul.ts";
 import { binding, matrixWords, PLACES, SHARD, text } from "./shared.ts";
+import { storeTile } from "./store_tile.ts";
 
 const TOKENS_PER_THREAD = 8;
 /** Columns whose products are summed in half precision. */
@@ -86,17 +87,7 @@ fn main(
     workgroupBarrier();
   }
   let row = first_row + across * 4u;
-  ${
-    range(TOKENS_PER_THREAD).map((i) =>
-      `{
-    let t = first_token + down * ${TOKENS_PER_THREAD}u + ${i}u;
-    if (t < places.tokens) {
-      if (row < shard.rows) { store(t, t, shard.first + row, sum${i}.x, sum${i}.y); }
-      if (row + 2u < shard.rows) { store(t, t, shard.first + row + 2u, sum${i}.z, sum${i}.w); }
-    }
-  }`
-    ).join("\n  ")
-  }
+  ${storeTile(TOKENS_PER_THREAD)}
 }`;
   const kernel = defineKernel(label, [
     matrixWords({ bits, columns }),

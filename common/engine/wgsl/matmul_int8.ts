@@ -14,6 +14,7 @@ import { defineKernel, type Fragment, type Kernel } from "../kernel.ts";
 import { MATMUL_TILE } from "./matmul.ts";
 import { roundedWords } from "./quantize_rows.ts";
 import { binding, matrixWords, PLACES, SHARD, text } from "./shared.ts";
+import { storeTile } from "./store_tile.ts";
 
 const TOKENS_PER_THREAD = 8;
 const range = (n: number) => Array.from({ length: n }, (_, i) => i);
@@ -112,17 +113,7 @@ fn main(
     workgroupBarrier();
   }
   let row = first_row + across * 4u;
-  ${
-    range(TOKENS_PER_THREAD).map((i) =>
-      `{
-    let t = first_token + down * ${TOKENS_PER_THREAD}u + ${i}u;
-    if (t < places.tokens) {
-      if (row < shard.rows) { store(t, t, shard.first + row, sum${i}.x, sum${i}.y); }
-      if (row + 2u < shard.rows) { store(t, t, shard.first + row + 2u, sum${i}.z, sum${i}.w); }
-    }
-  }`
-    ).join("\n  ")
-  }
+  ${storeTile(TOKENS_PER_THREAD)}
 }`;
   return defineKernel(label, [
     matrixWords({ bits, columns }),
