@@ -1,10 +1,52 @@
 /**
- * PPO's losses over chunks (Schulman et al., 2017): one probability ratio a chunk.
+ * PPO's losses over chunks (Schulman et al., 2017), put together: policy, value and entropy, with a
+ * probability ratio a chunk or a token.
+ *
+ * A ratio a token clips each token on its own; all share their chunk's advantage, and the mean is over
+ * the tokens of the batch (Yu et al., "DAPO", 2025), not first over those of a chunk. Its gradient at
+ * ratio 1 is then that of the chunk ratio divided by the mean number of tokens; a mean within each
+ * chunk would weigh a token less the longer its chunk is (Liu et al., "Understanding R1-Zero-Like
+ * Training", 2025).
+ *
  * @module
  */
 
 import * as tf from "@tensorflow/tfjs";
-import type { Scalar, Tensor1D, Tensor2D, Tensor3D } from "../../common/policy/tensors.ts";
+import type { Scalar, Tensor, Tensor1D, Tensor2D } from "../../common/policy/tensors.ts";
+import { maskedMean, type MeanOver } from "./masked_mean.ts";
+import { policyLoss, type PolicyTerms, type SurrogateOptions } from "./policy_loss.ts";
+import { valueLoss, type ValueLossOptions } from "./value_loss.ts";
+
+export { klToReference } from "./kl.ts";
+export { explainedVariance } from "./value_loss.ts";
+
+/** What has a probability ratio of its own. */
+export const RATIOS = ["chunk", "token"] as const;
+
+/** One of {@link RATIOS}. */
+export type RatioLevel = (typeof RATIOS)[number];
+
+/** Log-probabilities of a batch's tokens, `[B, S]` each, 0 where a row has no token. */
+export interface TokenColumns {
+  /** Under the policy being trained. */
+  readonly logProb: Tensor2D;
+  /** When the token was sampled. */
+  readonly oldLogProb: Tensor2D;
+  /** Under the learner's weights before the update; see {@link LossInput.proximalLogProb}. */
+  readonly proximalLogProb?: Tensor2D;
+  /** 1 where a row has a token. */
+  readonly isToken: Tensor2D;
+}
+
+/** Numbers to divide by in a micro-batch: those of the whole batch. */
+export interface BatchCounts {
+  /** Chunks. */
+  readonly chunks: number;
+  /** Chunks that the policy drove. */
+  readonly policyChunks: number;
+  /** Tokens of the chunks that the policy drove. */
+  readonly policyTokens: number;
+}
 
 /** Data of a batch, `[B]` each. */
 export interface LossInput {
@@ -22,11 +64,22 @@ export interface LossInput {
   readonly advantage: Tensor1D;
   /** Targets of the critic. */
   readonly valueTarget: Tensor1D;
+  /**
+   * Log-probability of each chunk under the learner's weights before the update. If given, ratios are
+   * to it, and a capped weight corrects for the policy that sampled (decoupled PPO).
+   */
+  readonly proximalLogProb?: Tensor1D;
+  /** 1 where the policy drove, 0 where a person did; the policy everywhere if absent. */
+  readonly isPolicyDriven?: Tensor1D;
+  /** Needed for a ratio a token. */
+  readonly tokens?: TokenColumns;
+  /** Given for a micro-batch: the losses of a batch's micro-batches then add up to the batch's. */
+  readonly counts?: BatchCounts;
 }
 
 /** Weights and ranges of the losses. */
-export interface LossOptions {
-  /** ε: the ratio is clipped to [1 − ε, 1 + ε]. */
+export interface LossOptions extends SurrogateOptions, ValueLossOptions {
+  /** ε: the ratio is clipped to [1 − ε, 1 + ε], or to `clipRangeHigh` above 1. */
   readonly clipRange: number;
   /** Largest change of a value; 0 is off. */
   readonly valueClipRange: number;
@@ -34,99 +87,83 @@ export interface LossOptions {
   readonly valueLossWeight: number;
   /** Weight of the entropy bonus. */
   readonly entropyWeight: number;
+  /** Weight of the policy loss; 1 if absent, 0 while only the critic warms up. */
+  readonly policyLossWeight?: number;
+  /** What has a ratio of its own; a chunk if absent. */
+  readonly ratio?: RatioLevel;
+  /** Cap of a chunk's weight for stale data, at least 1; none if absent. */
+  readonly chunkWeightCap?: number;
+  /** Cap of a token's weight for stale data, at least 1; none if absent. */
+  readonly tokenWeightCap?: number;
 }
 
 /** Losses and what is worth watching; scalars. */
 export interface Losses {
   /** What is minimised. */
   readonly total: Scalar;
-  /** −mean min(ratio · A, clip(ratio) · A). */
+  /** −mean w · min(ratio · A, clip(ratio) · A). */
   readonly policy: Scalar;
-  /** ½ mean (V − target)². */
+  /** Mean error of the values. */
   readonly value: Scalar;
   /** Mean entropy a token, nats. */
   readonly entropy: Scalar;
-  /** Mean of (ratio − 1) − log ratio: Schulman's k3 estimate of KL(old ‖ new), nats a chunk. */
+  /** Mean of (ratio − 1) − log ratio: Schulman's k3 estimate of KL(old ‖ new), nats a ratio. */
   readonly approxKl: Scalar;
-  /** Fraction of chunks whose ratio is outside the clip range. */
+  /** Fraction of ratios outside the clip range. */
   readonly clipFraction: Scalar;
 }
 
-/** Largest |log ratio|: e^20 is far beyond any clip range, and finite. */
-const MAX_LOG_RATIO = 20;
-
-/** Compute all losses of a batch. Call inside `tf.tidy` or a gradient function. */
+/**
+ * Compute all losses of a batch. Call inside `tf.tidy` or a gradient function.
+ * @throws RangeError if a ratio a token is wanted and tokens are missing, or an option is out of range.
+ */
 export function ppoLosses(input: LossInput, options: LossOptions): Losses {
-  const { clipRange, valueLossWeight, entropyWeight } = options;
-  const logRatio = tf.clipByValue(
-    tf.sub(input.logProb, input.oldLogProb),
-    -MAX_LOG_RATIO,
-    MAX_LOG_RATIO,
-  );
-  const ratio = tf.exp(logRatio);
-  const clipped = tf.clipByValue(ratio, 1 - clipRange, 1 + clipRange);
-  const surrogate = tf.minimum(tf.mul(ratio, input.advantage), tf.mul(clipped, input.advantage));
-  const policy = tf.neg(tf.mean(surrogate)) as Scalar;
-  const value = valueLoss(input, options.valueClipRange);
-  const entropy = tf.mean(input.entropy) as Scalar;
+  const { valueLossWeight, entropyWeight, policyLossWeight = 1, ratio = "chunk" } = options;
+  const { counts, isPolicyDriven } = input;
+  const overChunks: MeanOver = { mask: isPolicyDriven, count: counts?.policyChunks };
+  const terms = ratio === "chunk"
+    ? toTerms(input, input.advantage, overChunks, options.chunkWeightCap)
+    : tokenTerms(input, options.tokenWeightCap);
+  const { loss: policy, approxKl, clipFraction } = policyLoss(terms, options);
+  const value = valueLoss({ ...input, over: { count: counts?.chunks } }, options);
+  const entropy = maskedMean(input.entropy, overChunks);
+  const weighted = policyLossWeight === 1 ? policy : tf.mul(policy, policyLossWeight);
   const total = tf.sub(
-    tf.add(policy, tf.mul(value, valueLossWeight)),
+    tf.add(weighted, tf.mul(value, valueLossWeight)),
     tf.mul(entropy, entropyWeight),
   ) as Scalar;
-  return {
-    total,
-    policy,
-    value,
-    entropy,
-    approxKl: tf.mean(tf.sub(tf.sub(ratio, 1), logRatio)) as Scalar,
-    clipFraction: tf.mean(
-      tf.cast(tf.greater(tf.abs(tf.sub(ratio, 1)), clipRange), "float32"),
-    ) as Scalar,
-  };
+  return { total, policy, value, entropy, approxKl, clipFraction };
 }
 
-/** ½ mean of squared errors; with a clip range the larger of the plain and the clipped error. */
-function valueLoss(
-  { value, oldValue, valueTarget }: LossInput,
-  clipRange: number,
-): Scalar {
-  const error = tf.square(tf.sub(value, valueTarget));
-  if (clipRange === 0) return tf.mul(tf.mean(error), 0.5) as Scalar;
-  const change = tf.clipByValue(tf.sub(value, oldValue), -clipRange, clipRange);
-  const clipped = tf.square(tf.sub(tf.add(oldValue, change), valueTarget));
-  return tf.mul(tf.mean(tf.maximum(error, clipped)), 0.5) as Scalar;
+/** Log-probabilities under up to three policies, of chunks or of tokens. */
+interface RatioColumns {
+  readonly logProb: Tensor;
+  readonly oldLogProb: Tensor;
+  readonly proximalLogProb?: Tensor;
 }
 
-/**
- * Mean KL(reference ‖ policy) a token, exact over the masked distributions.
- * @param logProbs `[B, S, V]` of the policy.
- * @param reference `[B, S, V]` of the frozen imitation policy, under the same mask.
- * @param isToken `[B, S]`.
- */
-export function klToReference(
-  logProbs: Tensor3D,
-  reference: Tensor3D,
-  isToken: Tensor2D,
-): Scalar {
-  // Masked entries are −2.4e38 on both sides; bounded, their weight exp(·) of 0 removes them.
-  const difference = tf.sub(tf.maximum(reference, -1e4), tf.maximum(logProbs, -1e4));
-  const perToken = tf.sum(tf.mul(tf.exp(reference), difference), 2);
-  return tf.div(tf.sum(tf.mul(perToken, isToken)), tf.sum(isToken)) as Scalar;
+/** Terms with the ratio to the proximal policy if there is one, else to the one that sampled. */
+function toTerms(
+  { logProb, oldLogProb, proximalLogProb }: RatioColumns,
+  advantage: Tensor,
+  over: MeanOver,
+  cap = Infinity,
+): PolicyTerms {
+  if (!proximalLogProb) return { logProb, oldLogProb, advantage, over };
+  const stale = { behaviourLogProb: oldLogProb, cap };
+  return { logProb, oldLogProb: proximalLogProb, advantage, stale, over };
 }
 
-/**
- * Share of the variance of the targets that the values explain: 1 is perfect, 0 is no better than
- * their mean.
- */
-export function explainedVariance(
-  values: readonly number[],
-  targets: readonly number[],
-): number {
-  const variance = (xs: readonly number[]) => {
-    const mean = xs.reduce((a, b) => a + b, 0) / xs.length;
-    return xs.reduce((sum, x) => sum + (x - mean) ** 2, 0) / xs.length;
-  };
-  const spread = variance(targets);
-  if (spread === 0) return 0;
-  return 1 - variance(targets.map((t, i) => t - values[i])) / spread;
+/** A term a token: all of a chunk share its advantage. */
+function tokenTerms(input: LossInput, cap: number | undefined): PolicyTerms {
+  const { tokens, counts, isPolicyDriven } = input;
+  if (!tokens) {
+    throw new RangeError(
+      "Cannot compute losses with a ratio a token: log-probabilities of the tokens are missing",
+    );
+  }
+  const { isToken } = tokens;
+  const mask = isPolicyDriven ? tf.mul(isToken, tf.expandDims(isPolicyDriven, 1)) : isToken;
+  const over: MeanOver = { mask, count: counts?.policyTokens };
+  return toTerms(tokens, tf.expandDims(input.advantage, 1), over, cap);
 }
