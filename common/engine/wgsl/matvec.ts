@@ -7,6 +7,10 @@
  * by side; the slice of the vector that a thread has read serves all of its rows. RMSNorm needs
  * no pass of its own: Σx² is summed along with the products and divides them at the end.
  *
+ * There is no kernel of half precision or of dot products of bytes beside it, because arithmetic is not
+ * what it waits for: a weight takes one conversion and one multiply-add, so an H100 that reads 3.3 · 10¹²
+ * 8-bit weights a second spends a tenth of its 67 · 10¹² operations on the products, a 4090 less.
+ *
  * @module
  */
 

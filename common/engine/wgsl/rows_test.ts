@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
-import { unpackRows } from "../../quant/packed_matrix.ts";
 import { createGpuMatrix, writeRows } from "../gpu_matrix.ts";
-import { paddedColumns } from "../packed_rows.ts";
+import { floatRows, paddedColumns, toFloats } from "../packed_rows.ts";
 import { referenceMatvec, referenceRmsNorm, referenceRope, relativeError } from "../reference.ts";
 import {
   download,
@@ -55,8 +54,17 @@ Deno.test({
     using gpu = await openTestGpu();
     const [vocab, width, first] = [150, 40, 2];
     const stride = paddedColumns(width);
-    for (const bits of [8, 4] as const) {
-      const packed = randomPacked(3, vocab, width, bits);
+    for (const bits of [8, 4, 32] as const) {
+      const layout = {
+        outer: vocab,
+        contraction: width,
+        inner: 1,
+        outerAxes: 1,
+        contractionAxes: 1,
+      };
+      const packed = bits === 32
+        ? floatRows(noise(3, vocab * width), layout, 0, vocab)
+        : randomPacked(3, vocab, width, bits);
       const limit = 64 * 8 * bits + 1; // 64 rows of two groups
       const matrix = createGpuMatrix(gpu.buffers, "embedding", packed, limit);
       writeRows(gpu.device, matrix, 0, packed);
@@ -75,9 +83,9 @@ Deno.test({
         await runKernel(gpu, embedKernel(bits, width), bound, ids.length + 1);
       }
       const out = new Float32Array(await download(gpu, x));
-      const row = new Float32Array(width);
+      const rows = toFloats(packed);
       ids.forEach((id, i) => {
-        unpackRows(packed, id, 1, row);
+        const row = rows.subarray(id * width, (id + 1) * width);
         const at = (first + i) * stride;
         const expected = row.map((w) => w * Math.sqrt(width));
         assert.ok(relativeError(out.subarray(at, at + width), expected) < TOLERANCE, `id ${id}`);
