@@ -7,6 +7,7 @@ import { parseCommand } from "../common/cli/flags.ts";
 import { consoleLogger } from "../common/cli/logger.ts";
 import { runMain } from "../common/cli/main.ts";
 import { readToken } from "../common/cli/surroundings.ts";
+import { cacheFolder } from "../common/engine/tuning_store.ts";
 import { ROBOT_FLAGS, ROBOT_KINDS } from "./aloha/flags.ts";
 import { runController } from "./run.ts";
 
@@ -51,6 +52,7 @@ await runMain(async (signal) => {
       : { kind: flags.robot, flags, libraryVariable },
     controllerId: flags.controllerId || `controller-${crypto.randomUUID().slice(0, 8)}`,
     token: await readToken(config.tokenFile),
+    cacheFolder: cacheFolder(Deno.env, Deno.build.os),
     logger: consoleLogger({ name: "controller" }),
     signal,
     onListening: (url) => print({ event: "listening", url }),

@@ -49,6 +49,8 @@ export interface ControllerSurroundings {
   readonly controllerId: string;
   /** The token that peers must show; null for none. */
   readonly token: string | null;
+  /** Folder of what is remembered between runs, such as a GPU's fastest kernels; none if absent. */
+  readonly cacheFolder?: string;
   /** Takes lines for people. */
   readonly logger: Logger;
   /** Stops the controller in good order; arms stop at once. */
@@ -86,10 +88,10 @@ export async function runController(
   config: Config,
   surroundings: ControllerSurroundings,
 ): Promise<ControllerSummary> {
-  const { logger, token, controllerId, robot } = surroundings;
+  const { logger, token, controllerId, robot, cacheFolder } = surroundings;
   const isReal = robot.kind === "aloha";
   const wanted = await useDevice(config.device);
-  const decoders = chooseDecoder({ choice: config.decoder, device: wanted, logger });
+  const decoders = chooseDecoder({ choice: config.decoder, device: wanted, cacheFolder, logger });
   const onFailure = loadFailurePolicy(isReal ? "real" : "simulated", config.onLoadFailure);
   const choice = await chooseOrRandom(config, onFailure);
   for (const note of choice.notes) logger.warn(note);

@@ -8,6 +8,7 @@ import { consoleLogger } from "../common/cli/logger.ts";
 import { runMain } from "../common/cli/main.ts";
 import { useDevice } from "../common/policy/backend.ts";
 import { chooseDecoder } from "../common/engine/choose_decoder.ts";
+import { cacheFolder } from "../common/engine/tuning_store.ts";
 import { loadPolicy } from "../common/policy/load.ts";
 import { loadOnDevice } from "../common/policy/load_on_device.ts";
 import { normal, seededRandom } from "../common/random.ts";
@@ -75,7 +76,12 @@ async function main(signal: AbortSignal): Promise<void> {
   const temperature = flags.greedy ? 0 : config.temperature;
 
   const wanted = await useDevice(config.device);
-  const decoders = chooseDecoder({ choice: config.decoder, device: wanted, logger: log });
+  const decoders = chooseDecoder({
+    choice: config.decoder,
+    device: wanted,
+    cacheFolder: cacheFolder(Deno.env, Deno.build.os),
+    logger: log,
+  });
   // Acting does not ask the critic; an imitation checkpoint gets a fresh one that nobody reads.
   const load = () => {
     const random = seededRandom(seed);

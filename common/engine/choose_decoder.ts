@@ -9,8 +9,9 @@ import { currentGpu } from "../device/current_gpu.ts";
 import type { ChosenDevice } from "../policy/backend.ts";
 import type { DecoderSource } from "../policy/chunk_decoder.ts";
 import type { Logger } from "../types.ts";
-import type { EngineOptions } from "./decode_engine.ts";
 import { checkPolicy, PolicyEngine } from "./policy_engine.ts";
+import type { Tuning } from "./tuner.ts";
+import { openTuningStore } from "./tuning_store.ts";
 
 /** What {@link chooseDecoder} works with. */
 export interface DecoderOptions {
@@ -18,9 +19,9 @@ export interface DecoderOptions {
   readonly choice: DecoderChoice;
   /** Where tfjs computes now. */
   readonly device: ChosenDevice;
-  /** How engines divide their work. */
-  readonly engine?: EngineOptions;
-  /** Hears why a policy is left to tfjs. */
+  /** Folder where it is remembered which kernels are fastest on this GPU; nothing is if absent. */
+  readonly cacheFolder?: string;
+  /** Hears which kernels were chosen, or why a policy is left to tfjs. */
   readonly logger: Logger;
 }
 
@@ -32,7 +33,7 @@ export interface DecoderOptions {
  * @throws {Error} `engine` was asked for, and tensors are not computed on a GPU.
  */
 export function chooseDecoder(
-  { choice, device, engine, logger }: DecoderOptions,
+  { choice, device, cacheFolder, logger }: DecoderOptions,
 ): DecoderSource | undefined {
   if (choice === "tfjs") return undefined;
   if (device.backend !== "webgpu") {
@@ -42,6 +43,9 @@ export function chooseDecoder(
         `${device.backend} (${device.reason}); use --device webgpu, or --decoder tfjs`,
     );
   }
+  const store = cacheFolder === undefined ? undefined : openTuningStore(cacheFolder, logger);
+  /** What was found for the last engine, by the GPU's name: a robot waits while one is rebuilt. */
+  const found = new Map<string, Tuning>();
   return {
     plan(policy) {
       const gpu = currentGpu();
@@ -58,7 +62,17 @@ export function chooseDecoder(
           cause: error,
         });
       }
-      return (weights) => PolicyEngine.create(gpu, policy, weights, engine);
+      return async (weights) => {
+        const { name } = gpu.info;
+        // Who asks for float32 gets it in every product.
+        const isExact = weights.storage.precision === "float32";
+        const engine = await PolicyEngine.create(gpu, policy, weights, {
+          tuning: found.get(name),
+          tune: { store, logger, activations: isExact ? "float32" : "int8" },
+        });
+        if (engine.tuning) found.set(name, engine.tuning);
+        return engine;
+      };
     },
   };
 }

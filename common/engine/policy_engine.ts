@@ -21,6 +21,7 @@ import type { HostTensor } from "../types.ts";
 import { DecodeEngine, type EngineOptions } from "./decode_engine.ts";
 import { checkModel, engineModelOf } from "./engine_model.ts";
 import { PhaseClock } from "./phase_clock.ts";
+import type { Tuning } from "./tuner.ts";
 import { VisionEncoder } from "./vision_encoder.ts";
 import { checkVisionModel, visionModelOf } from "./vision_model.ts";
 
@@ -116,6 +117,11 @@ export class PolicyEngine implements ChunkDecoder {
     };
   }
 
+  /** Which of its kernels were found to be fastest; undefined if nobody looked. */
+  get tuning(): Tuning | undefined {
+    return this.#engine.tuning;
+  }
+
   /** GPU memory that it holds, in bytes. */
   get gpuBytes(): number {
     return this.#vision.gpuBytes + this.#engine.gpuBytes;
@@ -146,18 +152,25 @@ export class PolicyEngine implements ChunkDecoder {
 
   /** Check new weights. See {@link ChunkDecoder.check}. */
   check(weights: readonly HostTensor[]): void {
-    this.#engine.checkWeights(weights.filter(({ name }) => !this.#visionNames.has(name)));
+    const { pictures, words } = this.#split(weights);
+    this.#vision.checkWeights(pictures);
+    this.#engine.checkWeights(words);
   }
 
   /** Write new weights. See {@link ChunkDecoder.assign}. */
   assign(weights: readonly HostTensor[]): void {
-    const { true: pictures = [], false: words = [] } = Object.groupBy(
-      weights,
-      ({ name }) => String(this.#visionNames.has(name)) as "true" | "false",
-    );
-    this.#engine.checkWeights(words);
-    this.#vision.updateWeights(pictures);
+    const { pictures, words } = this.#split(weights);
+    this.#vision.checkWeights(pictures);
     this.#engine.updateWeights(words);
+    this.#vision.updateWeights(pictures);
+  }
+
+  #split(weights: readonly HostTensor[]): { pictures: HostTensor[]; words: HostTensor[] } {
+    const { pictures = [], words = [] } = Object.groupBy(
+      weights,
+      ({ name }) => this.#visionNames.has(name) ? "pictures" : "words",
+    );
+    return { pictures, words };
   }
 
   /** Free its buffers. */
