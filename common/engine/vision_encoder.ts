@@ -18,6 +18,7 @@ import { createMatmulChoice, type MatmulChoice, type MatmulFormat } from "./bind
 import { GpuBuffers } from "./gpu_buffers.ts";
 import { type Dispatch, KernelCache, record } from "./kernel.ts";
 import type { WeightBits } from "./packed_rows.ts";
+import type { Tuning } from "./tuner.ts";
 import { batchWords, createVisionBuffers, type VisionBuffers } from "./vision_buffers.ts";
 import { checkVisionModel, imageTokensOf, type VisionModel } from "./vision_model.ts";
 import { SeenPictures } from "./vision_pictures.ts";
@@ -32,8 +33,10 @@ export interface VisionOptions {
    * few bits stay so.
    */
   readonly storage?: StoragePlan;
-  /** What products round their vectors to; nothing by default. See {@link matmulFormats}. */
-  readonly products?: MatmulFormat;
+  /** What was found to be fastest, such as a decode engine's tuning: of it, the format of products. */
+  readonly tuning?: Pick<Tuning, "matmul">;
+  /** What products round their inputs to, whatever the tuning says; nothing by default. */
+  readonly matmul?: MatmulFormat;
   /** Matrices are split at so many bytes; the device's limit by default. */
   readonly maxBindingBytes?: number;
 }
@@ -240,7 +243,7 @@ async function makeRoom(
   model: VisionModel,
   weights: QuantizedWeights,
   owned: GpuBuffers,
-  { storage = { precision: "float32" }, products = "float32", maxBindingBytes }: VisionOptions,
+  { storage = { precision: "float32" }, tuning, matmul, maxBindingBytes }: VisionOptions,
 ): Promise<VisionRoom> {
   const bitsOf = (path: string) => {
     const tensor = weightOf(weights, path);
@@ -255,11 +258,12 @@ async function makeRoom(
   gpu.device.pushErrorScope("out-of-memory");
   try {
     const ours = new VisionWeights(model, bitsOf, owned, maxBindingBytes);
+    const format = matmul ?? tuning?.matmul ?? "float32";
     const longest = Math.max(width, mlpDim);
     made = {
       ours,
       buffers: createVisionBuffers(model, owned),
-      products: createMatmulChoice(owned, products, imageTokensOf(model), longest),
+      products: createMatmulChoice(owned, format, imageTokensOf(model), longest),
     };
   } finally {
     scope = gpu.device.popErrorScope();
