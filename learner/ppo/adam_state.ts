@@ -1,6 +1,8 @@
 /**
- * Adam (Kingma and Ba, 2015) with a state that can be written to a checkpoint and restored bit for
- * bit. tfjs's own keeps βᵗ as a running float32 product and restores it as a power, which differs.
+ * Adam (Kingma and Ba, 2015), with decoupled weight decay if wanted (AdamW: Loshchilov and Hutter,
+ * "Decoupled Weight Decay Regularization", 2019). Its state can be written to a checkpoint and restored
+ * bit for bit; tfjs's own keeps βᵗ as a running float32 product and restores it as a power, which
+ * differs.
  *
  * @module
  */
@@ -21,6 +23,19 @@ export interface AdamOptions {
   readonly adamBeta2: number;
   /** Offset of the denominator. */
   readonly adamEpsilon: number;
+  /**
+   * λ: before each step a decayed variable is multiplied by 1 − (step size)·λ. 0, or absent, is Adam as
+   * it is.
+   */
+  readonly weightDecay?: number;
+}
+
+/**
+ * Whether weight decay applies to a variable by default: to matrices. Biases and norms' scales are
+ * vectors here, for stacked layers are kept apart; pulling them to 0 would not make a network smoother.
+ */
+export function isMatrix({ shape }: { readonly shape: readonly number[] }): boolean {
+  return shape.length >= 2;
 }
 
 /** Adam over backbone and critic, each with its step size. Owner of its moments. */
@@ -30,6 +45,7 @@ export class AdamState implements Disposable {
   readonly #options: AdamOptions;
   readonly #variables: readonly Variable[];
   readonly #critic: ReadonlySet<Variable>;
+  readonly #isDecayed: (variable: Variable) => boolean;
   /** Means of gradients, then means of their squares; empty before the first step. */
   #moments: Variable[] = [];
   #steps = 0;
@@ -38,15 +54,25 @@ export class AdamState implements Disposable {
    * No step taken yet.
    * @param variables All that will be trained, always in this order.
    * @param critic Those of them that have the critic's step size.
+   * @param isDecayed Those that weight decay applies to, if it is on.
+   * @throws RangeError if the weight decay is below 0 or not finite.
    */
   constructor(
     options: AdamOptions,
     variables: readonly Variable[],
     critic: readonly Variable[],
+    isDecayed: (variable: Variable) => boolean = isMatrix,
   ) {
+    const { weightDecay = 0 } = options;
+    if (!(weightDecay >= 0 && Number.isFinite(weightDecay))) {
+      throw new RangeError(
+        `Cannot optimise: the weight decay is ${weightDecay}, expected a number of at least 0`,
+      );
+    }
     this.#options = options;
     this.#variables = variables;
     this.#critic = new Set(critic);
+    this.#isDecayed = isDecayed;
   }
 
   /** Steps taken, earlier runs included. */
@@ -61,7 +87,8 @@ export class AdamState implements Disposable {
   apply(gradients: NamedTensorMap): void {
     if (this.#moments.length === 0) this.#moments = this.#zeros();
     this.#steps++;
-    const { learningRate, valueLearningRate, adamBeta1, adamBeta2, adamEpsilon } = this.#options;
+    const { learningRate, valueLearningRate, adamBeta1, adamBeta2, adamEpsilon, weightDecay = 0 } =
+      this.#options;
     // Both bias corrections in two numbers, the paper's own rearrangement (end of its section 2).
     const correction2 = Math.sqrt(1 - adamBeta2 ** this.#steps);
     const correction = correction2 / (1 - adamBeta1 ** this.#steps);
@@ -78,8 +105,12 @@ export class AdamState implements Disposable {
           tf.add(tf.mul(square, adamBeta2), tf.mul(tf.square(gradient), 1 - adamBeta2)),
         );
         const change = tf.div(mean, tf.add(tf.sqrt(square), epsilon));
-        const step = rate * this.learningRateScale * correction;
-        variable.assign(tf.sub(variable, tf.mul(change, step)));
+        const scaled = rate * this.learningRateScale;
+        // Not multiplied by 1 where there is no decay: that would cost an operation a variable.
+        const kept = weightDecay > 0 && this.#isDecayed(variable)
+          ? tf.mul(variable, 1 - scaled * weightDecay)
+          : variable;
+        variable.assign(tf.sub(kept, tf.mul(change, scaled * correction)));
       });
     });
   }

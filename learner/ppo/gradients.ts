@@ -1,10 +1,10 @@
 /**
- * Gradients with their global norm clipped.
+ * Gradients with their global norm clipped, of a batch at once or of its micro-batches one by one.
  * @module
  */
 
 import * as tf from "@tensorflow/tfjs";
-import type { NamedTensorMap, Scalar, Variable } from "../../common/policy/tensors.ts";
+import type { NamedTensorMap, Scalar, Tensor, Variable } from "../../common/policy/tensors.ts";
 
 /** Outcome of {@link clippedGradients}. The caller disposes of the gradients. */
 export interface ClippedGradients {
@@ -28,6 +28,67 @@ export async function clippedGradients(
   maxNorm: number,
 ): Promise<ClippedGradients> {
   const { value, grads } = tf.variableGrads(() => tf.tidy(loss), variables);
+  return await clip(value, grads, maxNorm);
+}
+
+/** A part of a batch that is differentiated on its own. */
+export interface MicroBatch {
+  /** Computes its loss; its tensors are freed. */
+  readonly loss: () => Scalar;
+  /**
+   * What its gradient is multiplied by. For a loss that is a mean over the part: the part's share of
+   * the batch's chunks or tokens. For one that divides by the counts of the whole batch already: 1.
+   */
+  readonly share: number;
+}
+
+/**
+ * Differentiate a batch in parts, so that only one part's activations are held at a time: Σ share ·
+ * gradient, clipped once at the end. It is the gradient of the whole batch but for rounding.
+ * @param microBatches At least one; run one after another, in order.
+ * @param variables What to differentiate by.
+ * @param maxNorm Bound of the global norm, above 0.
+ * @throws RangeError if there is no part.
+ */
+export async function accumulatedGradients(
+  microBatches: readonly MicroBatch[],
+  variables: Variable[],
+  maxNorm: number,
+): Promise<ClippedGradients> {
+  if (microBatches.length === 0) {
+    throw new RangeError("Cannot accumulate gradients: there is no micro-batch");
+  }
+  const sums = new Map<string, Tensor>();
+  for (const { loss, share } of microBatches) {
+    const { value, grads } = tf.variableGrads(() => tf.tidy(loss), variables);
+    for (const [name, part] of [[LOSS, value as Tensor] as const, ...Object.entries(grads)]) {
+      const sum = sums.get(name);
+      sums.set(name, addScaled(sum, part, share));
+      tf.dispose([part, sum ?? []]);
+    }
+  }
+  const total = sums.get(LOSS) as Tensor;
+  sums.delete(LOSS);
+  return await clip(total, Object.fromEntries(sums), maxNorm);
+}
+
+/** Where the loss is summed beside the gradients: no variable has an empty name. */
+const LOSS = "";
+
+/** sum + share · x. */
+function addScaled(sum: Tensor | undefined, x: Tensor, share: number): Tensor {
+  return tf.tidy(() => {
+    const scaled = tf.mul(x, share);
+    return sum ? tf.add(sum, scaled) : scaled;
+  });
+}
+
+/** Read loss and norm back in one go, and clip. Takes over what it is given. */
+async function clip(
+  value: Tensor,
+  grads: NamedTensorMap,
+  maxNorm: number,
+): Promise<ClippedGradients> {
   const squares = tf.tidy(() =>
     tf.stack([
       value.asScalar(),
