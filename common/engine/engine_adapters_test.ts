@@ -20,15 +20,27 @@ const ODD_LORA = {
   },
 };
 
+/** So wide that x·A is summed in several parts, at the rank of the real models. */
+const WIDE_LORA = {
+  ...MICRO_LORA,
+  gemma: {
+    ...MICRO_LORA.gemma,
+    width: 544,
+    depth: 1,
+    mlpDim: 1060,
+    lora: { rank: 16, alpha: 16 },
+  },
+};
+
 Deno.test({
   name: "DecodeEngine decodes with adapters as tfjs does",
   ignore,
   async fn() {
-    for (const variant of [MICRO_LORA, ODD_LORA]) {
+    for (const variant of [MICRO_LORA, ODD_LORA, WIDE_LORA]) {
       using micro = await openMicro({ variant });
       const { policy, engine } = micro;
       assert.equal(engine.dispatchesPerToken, 10 * variant.gemma.depth + 2);
-      for (const observation of makeObservations(5, 4)) {
+      for (const observation of makeObservations(5, 3)) {
         const expected = await decodeWithTfjs(policy, observation, GREEDY);
         engine.prefill(expected.prefix);
         assertSame(await engine.sample({ ...GREEDY, maxTokens: expected.maxTokens }), expected);
