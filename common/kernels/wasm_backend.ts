@@ -41,6 +41,8 @@ export interface WasmBackend {
   makeOutput(shape: readonly number[], dtype: string): TensorInfo;
   /** A view of a tensor's values, valid until the memory grows. */
   typedArrayFromHeap(tensor: TensorInfo): Float32Array | Int32Array;
+  /** Let one more tensor share values; they are freed with the last. */
+  incRef(dataId: object): void;
   /** Free a tensor. */
   disposeData(dataId: object): void;
 }

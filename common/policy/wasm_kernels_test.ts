@@ -180,6 +180,58 @@ Deno.test("gather() has a gradient on wasm", async () => {
   assert.equal(countTensors(), before);
 });
 
+Deno.test("gather() on wasm takes rows, along other axes too", async () => {
+  await useDevice("wasm");
+  const values = fill(3, [4, 3, 2]);
+  const before = countTensors();
+  for (const axis of [0, 1]) {
+    const gathered = async (device: "cpu" | "wasm") => {
+      await useDevice(device);
+      return await take(
+        tf.tidy(() =>
+          tf.gather(
+            tf.tensor(values, [4, 3, 2]),
+            tf.tensor2d([[2, 0], [2, 1]], [2, 2], "int32"),
+            axis,
+          )
+        ),
+      );
+    };
+    assert.deepEqual(await gathered("wasm"), await gathered("cpu"));
+  }
+  await useDevice("wasm");
+  assert.deepEqual(
+    [...await take(tf.tidy(() => tf.gather(tf.tensor1d([5, 6, 7]), tf.tensor1d([2, 0], "int32"))))],
+    [7, 5],
+  );
+  tf.tidy(() => {
+    assert.throws(() => tf.gather(tf.zeros([4, 2]), tf.tensor1d([0, 4], "int32")), {
+      name: "RangeError",
+      message: "Cannot gather row 4 of a tensor that has 4",
+    });
+  });
+  assert.equal(countTensors(), before);
+});
+
+Deno.test("clone() on wasm shares values, which live as long as either tensor", async () => {
+  await useDevice("wasm");
+  const { numBytes } = tf.memory();
+  const before = countTensors();
+  const first = tf.tensor1d([1, 2, 3]);
+  const second = first.clone();
+  const sum = tf.add(second, 1);
+  first.dispose();
+  assert.deepEqual([...await take(second)], [1, 2, 3]);
+  assert.deepEqual([...await take(sum)], [2, 3, 4]);
+  const variable = tf.tidy(() => tf.variable(tf.ones([2])));
+  const kept = tf.clone(variable);
+  tf.tidy(() => variable.assign(tf.zeros([2])));
+  assert.deepEqual([...await take(kept)], [1, 1]);
+  variable.dispose();
+  assert.equal(countTensors(), before);
+  assert.equal(tf.memory().numBytes, numBytes);
+});
+
 Deno.test("registerWasmKernels() may be called again", async () => {
   await useDevice("wasm");
   registerWasmKernels();
