@@ -6,6 +6,7 @@
 
 import type { DecoderChoice } from "../config/config.ts";
 import { currentGpu } from "../device/current_gpu.ts";
+import { throwGpuFault } from "../device/tell_gpu_faults.ts";
 import type { ChosenDevice } from "../policy/backend.ts";
 import type { DecoderSource } from "../policy/chunk_decoder.ts";
 import type { Logger } from "../types.ts";
@@ -69,7 +70,7 @@ export function chooseDecoder(
         const engine = await PolicyEngine.create(gpu, policy, weights, {
           tuning: found.get(name),
           tune: { store, logger, activations: isExact ? "float32" : "int8" },
-        });
+        }).catch((error) => throwGpuFault(error, gpu));
         if (engine.tuning) found.set(name, engine.tuning);
         return engine;
       };

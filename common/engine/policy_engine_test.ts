@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { whyNoWebgpu } from "../device/testing.ts";
 import { assignWeights, readWeights } from "../policy/load.ts";
-import { countTensors, makeObservations, maxDifference } from "../policy/testing.ts";
+import { countTensors, makeObservations, maxDifference, MICRO_LORA } from "../policy/testing.ts";
 import { seededRandom } from "../random.ts";
 import { type ActingPolicyOptions, makeActingPolicy, withGpu } from "./testing_policy.ts";
 
@@ -19,7 +19,11 @@ const CASES: readonly (Omit<ActingPolicyOptions, "hasEngine"> & { name: string }
     storage: { precision: "int4", quantized: ["mlp"] },
     valueInput: "chunk",
   },
-  { name: "in float32", storage: { precision: "float32" } },
+  {
+    name: "in float32 with adapters",
+    storage: { precision: "float32" },
+    variant: MICRO_LORA,
+  },
 ];
 for (const { name, ...changes } of CASES) {
   const { precision } = changes.storage!;

@@ -214,3 +214,25 @@ Deno.test("assign() writes new values in place, or nothing if one of them does n
   assert.equal(countTensors(), before);
   store.dispose();
 });
+
+Deno.test("a store whose weights are kept elsewhere checks them and uploads nothing", async () => {
+  await useDevice("cpu");
+  const before = countTensors();
+  const specs = backboneSpecs(MICRO);
+  const tensors = drawEverything(specs, 3);
+  const storage = { precision: "int8", isElsewhere: true } as const;
+  const store = new ParameterStore(specs, tensors, storage);
+  const path = "PaliGemma/llm/final_norm/scale";
+  assert.deepEqual([store.precision, store.bytes, countTensors()], ["int8", 0, before]);
+  assert.throws(() => store.weight(path), {
+    name: "RangeError",
+    message: `Cannot compute with parameter ${path}: a decode engine keeps it, which only acts; ` +
+      "load the policy with --decoder tfjs",
+  });
+  store.assign([tensors.get(path)!]);
+  const short = { name: path, shape: [3], data: new Float32Array(3) };
+  assert.throws(() => store.assign([short]), /shape \[3\], the policy wants \[32\]/);
+  tensors.delete(path);
+  assert.throws(() => new ParameterStore(specs, tensors, storage), /final_norm\/scale is missing/);
+  store.dispose();
+});
