@@ -6,7 +6,7 @@
 
 /** What was found. */
 export interface Fastest<T> {
-  /** The fastest that was measured; the first if none could be. */
+  /** The fastest that was measured, by more than the margin; the first if none could be. */
   readonly best: T;
   /** What it takes; Infinity if nothing could be measured. */
   readonly ms: number;
@@ -20,6 +20,11 @@ export interface PickOptions<T> {
   readonly measure: (candidate: T) => Promise<number>;
   /** Hears of candidates that cannot be measured; what it throws ends the search. */
   readonly onFailure: (candidate: T, error: unknown) => void | Promise<void>;
+  /**
+   * A later candidate counts as faster if it saves more than this share of the best one's time, 0–1: so
+   * much noise may be in a measurement, or so much must be gained.
+   */
+  readonly margin: number;
   /** Time for all measurements, in ms. */
   readonly budgetMs: number;
   /** A clock in ms. */
@@ -32,12 +37,12 @@ export interface PickOptions<T> {
  *
  * @param candidates At least one, the likeliest first.
  * @param options How.
- * @returns The fastest; the earlier of two alike.
+ * @returns The fastest; the earlier of two that the margin does not tell apart.
  * @throws {RangeError} If there is no candidate.
  */
 export async function pickFastest<T>(
   candidates: readonly T[],
-  { measure, onFailure, budgetMs, now }: PickOptions<T>,
+  { measure, onFailure, margin, budgetMs, now }: PickOptions<T>,
 ): Promise<Fastest<T>> {
   if (candidates.length === 0) {
     throw new RangeError("Cannot pick the fastest of no candidates; give at least one");
@@ -53,7 +58,7 @@ export async function pickFastest<T>(
     try {
       const took = await measure(candidate);
       measured++;
-      if (took < ms) [best, ms] = [candidate, took];
+      if (took < ms * (1 - margin) || ms === Infinity) [best, ms] = [candidate, took];
     } catch (error) {
       await onFailure(candidate, error);
     }

@@ -17,6 +17,7 @@ function fakeMeasurements(failures: ReadonlySet<number> = new Set()) {
           : Promise.resolve(candidate);
       },
       onFailure: (candidate: number) => void failed.push(candidate),
+      margin: 0,
       budgetMs,
       now: () => clock,
     }),
@@ -37,6 +38,15 @@ Deno.test("pickFastest() takes the fastest of all that the budget allows, the ea
   };
   const picked = await pickFastest(twins, { ...options, onFailure: () => {} });
   assert.equal(picked.best, twins[0]);
+});
+
+Deno.test("pickFastest() changes its mind only for more than the margin", async () => {
+  const fake = fakeMeasurements();
+  const pick = async (candidates: readonly number[]) =>
+    (await pickFastest(candidates, { ...fake.options(1e4), margin: 0.1 })).best;
+  assert.equal(await pick([100, 91]), 100);
+  assert.equal(await pick([100, 89]), 89);
+  assert.equal(await pick([100, 91, 89, 85]), 89);
 });
 
 Deno.test("pickFastest() begins no measurement that would exceed its budget", async () => {

@@ -56,6 +56,10 @@ export interface TuneOptions {
 
 /** Less than 5 s, with room for a measurement that has begun. */
 const DEFAULT_BUDGET_MS = 4000;
+/** What a coarser format must save at least: it costs accuracy. */
+const FORMAT_MARGIN = 0.1;
+/** What measurements differ by, on a GPU that does nothing else. */
+const NOISE = 0.02;
 /** Of the budget, for the prefill's products: there are few candidates. */
 const MATMUL_SHARE = 0.4;
 
@@ -167,12 +171,14 @@ export async function tune(
   const bench = new ProductBench(gpu, model, layers);
   const matmul = await pickFastest(matmulFormats(gpu, activations), {
     measure: (format) => bench.matmulMs(format),
+    margin: FORMAT_MARGIN,
     onFailure: (format, error) => leaveOut(`Format ${format}`, error),
     budgetMs: budgetMs * MATMUL_SHARE,
     now,
   });
   const matvec = await pickFastest(matvecShapes(gpu), {
     measure: (shape) => bench.matvecMs(shape),
+    margin: NOISE,
     onFailure: (shape, error) => leaveOut(`Shape ${JSON.stringify(shape)}`, error),
     budgetMs: budgetMs - (now() - start),
     now,

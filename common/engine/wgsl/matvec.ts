@@ -77,7 +77,7 @@ function subgroupReduction(threads: number, sums: number): string {
   }
   workgroupBarrier();
   ${range(sums).map((r) => `var total${r} = 0.0;`).join("\n  ")}
-  for (var slot = 0u; slot < ${threads}u / subgroup_size; slot++) {
+  for (var slot = 0u; slot < max(${threads}u / subgroup_size, 1u); slot++) {
     ${range(sums).map((r) => `total${r} += partial[${r * threads}u + slot];`).join("\n    ")}
   }`;
 }
