@@ -8,23 +8,13 @@
  */
 
 import type { GpuDevice } from "../device/gpu_device.ts";
-import { GpuMemoryError } from "../device/errors.ts";
 import { withinMs } from "../device/within_ms.ts";
-import type { StoragePlan } from "../policy/parameter_store.ts";
 import { type SequenceLayout, textIds } from "../policy/sequence.ts";
 import type { QuantizedTensor, QuantizedWeights } from "../quant/quantized_tensor.ts";
 import type { HostTensor } from "../types.ts";
-import { createMatmulChoice, type MatmulChoice, type MatmulFormat } from "./bind_matmul.ts";
-import { planDecode } from "./decode_plan.ts";
-import {
-  createEngineBuffers,
-  type EngineBuffers,
-  OUTCOME_BYTES,
-  STATE_BYTES,
-  VALUE_BYTES,
-} from "./engine_buffers.ts";
-import { capacityOf, checkModel, type EngineModel } from "./engine_model.ts";
-import { EngineParameters } from "./engine_parameters.ts";
+import { OUTCOME_BYTES, STATE_BYTES, VALUE_BYTES } from "./engine_buffers.ts";
+import { capacityOf, type EngineModel } from "./engine_model.ts";
+import { type EngineOptions, type EngineParts, makeParts } from "./engine_parts.ts";
 import {
   type EnginePrefix,
   layOutPrefix,
@@ -33,46 +23,16 @@ import {
   writeImageTokens,
 } from "./engine_prefix.ts";
 import { type EngineSample, type EngineSampling, readSample, readValue } from "./engine_sample.ts";
-import { GpuBuffers } from "./gpu_buffers.ts";
-import { type Dispatch, KernelCache, record } from "./kernel.ts";
-import { type MatrixPlan, planMatrices } from "./matrix_plan.ts";
-import { planPrefill, type PrefillPlan } from "./prefill_plan.ts";
-import { defaultMatvec, tune, type TuneOptions, type Tuning } from "./tuner.ts";
-import type { MatvecShape } from "./wgsl/matvec.ts";
+import { record } from "./kernel.ts";
+import type { Tuning } from "./tuner.ts";
 import { DECODE_STATE } from "./wgsl/shared.ts";
 
-/** How an engine divides its work; defaults serve everywhere. */
-export interface EngineOptions {
-  /** What was found to be fastest, such as another engine's {@link DecodeEngine.tuning}. */
-  readonly tuning?: Tuning;
-  /** Find out what is fastest, unless `tuning` says it. */
-  readonly tune?: TuneOptions;
-  /**
-   * Shape of the products of a decode step, whatever the tuning says; by default with subgroups where
-   * the device has them.
-   */
-  readonly matvec?: MatvecShape;
-  /** What products of a prefill round their inputs to, whatever the tuning says; nothing by default. */
-  readonly matmul?: MatmulFormat;
-  /** Decode steps of one submission: 8 by default. */
-  readonly stepsPerSubmit?: number;
-  /** Matrices are split at so many bytes; the device's limit by default. */
-  readonly maxBindingBytes?: number;
-  /** How matrices that are given in float32 are kept; as they are by default. */
-  readonly storage?: StoragePlan;
-}
+export type { EngineOptions } from "./engine_parts.ts";
 
 const DEFAULT_STEPS_PER_SUBMIT = 8;
 
 /** How long a failed chunk waits to hear that the device has gone. */
 const LOSS_NOTICE_MS = 20;
-
-interface EnginePlans {
-  readonly kernels: KernelCache;
-  readonly decode: readonly Dispatch[];
-  readonly critic: readonly Dispatch[];
-  readonly prefill: PrefillPlan;
-}
 
 type Phase = "empty" | "prefilled" | "sampling";
 
@@ -83,10 +43,7 @@ export class DecodeEngine implements Disposable {
   /** What was found to be fastest; undefined if nobody looked. */
   readonly tuning: Tuning | undefined;
   readonly #gpu: GpuDevice;
-  readonly #owned: GpuBuffers;
-  readonly #parameters: EngineParameters;
-  readonly #buffers: EngineBuffers;
-  readonly #plans: EnginePlans;
+  readonly #parts: EngineParts;
   readonly #stepsPerSubmit: number;
   #phase: Phase = "empty";
   #place = 0; // of the token that decoding begins with
@@ -95,20 +52,13 @@ export class DecodeEngine implements Disposable {
   private constructor(
     gpu: GpuDevice,
     model: EngineModel,
-    owned: GpuBuffers,
-    parameters: EngineParameters,
-    buffers: EngineBuffers,
-    plans: EnginePlans,
+    parts: EngineParts,
     stepsPerSubmit: number,
-    tuning: Tuning | undefined,
   ) {
     this.#gpu = gpu;
     this.model = model;
-    this.tuning = tuning;
-    this.#owned = owned;
-    this.#parameters = parameters;
-    this.#buffers = buffers;
-    this.#plans = plans;
+    this.tuning = parts.tuning;
+    this.#parts = parts;
     this.#stepsPerSubmit = stepsPerSubmit;
   }
 
@@ -130,69 +80,38 @@ export class DecodeEngine implements Disposable {
     weights: QuantizedWeights,
     options: EngineOptions = {},
   ): Promise<DecodeEngine> {
-    checkModel(model, gpu.device.limits);
-    gpu.check();
-    using stack = new DisposableStack();
-    const owned = stack.use(new GpuBuffers(gpu.device));
-    const { parameters, buffers } = await makeRoom(
-      gpu,
-      model,
-      planMatrices(weights, options.storage),
-      owned,
-      options.maxBindingBytes,
-    );
-    for (const name of parameters.names) {
-      const tensor = weights.matrices.get(name) ?? weights.floats.get(name);
-      if (!tensor) throw new RangeError(`Cannot make a decode engine: ${name} is missing`);
-      parameters.write(tensor);
-    }
-    const kernels = new KernelCache(gpu.device);
-    const { layers } = parameters.weights;
-    const tuning = options.tuning ??
-      (options.tune && await tune(gpu, model, layers, options.tune));
-    const matvec = options.matvec ?? tuning?.matvec ?? defaultMatvec(gpu);
-    const matmul = options.matmul ?? tuning?.matmul ?? "float32";
-    const products = await makeProducts(gpu, model, owned, matmul);
-    const plans = {
-      kernels,
-      decode: await planDecode(kernels, model, parameters, buffers, matvec),
-      critic: await parameters.critic.plan(kernels, buffers.state, buffers.hidden),
-      prefill: await planPrefill(kernels, model, parameters, buffers, products),
-    };
-    gpu.check();
-    stack.move();
-    const steps = options.stepsPerSubmit ?? DEFAULT_STEPS_PER_SUBMIT;
-    return new DecodeEngine(gpu, model, owned, parameters, buffers, plans, steps, tuning);
+    const parts = await makeParts(gpu, model, weights, options);
+    return new DecodeEngine(gpu, model, parts, options.stepsPerSubmit ?? DEFAULT_STEPS_PER_SUBMIT);
   }
 
   /** Kernels of one decode step. */
   get dispatchesPerToken(): number {
-    return this.#plans.decode.length;
+    return this.#parts.plans.decode.length;
   }
 
   /** Weight bytes that a decode step reads. */
   get weightBytesPerToken(): number {
-    return this.#parameters.bytesPerToken;
+    return this.#parts.parameters.bytesPerToken;
   }
 
   /** GPU memory that it holds, in bytes. */
   get gpuBytes(): number {
-    return this.#owned.bytes;
+    return this.#parts.owned.bytes;
   }
 
   /** Buffers made so far. It does not grow while chunks are decoded. */
   get buffersCreated(): number {
-    return this.#owned.created;
+    return this.#parts.owned.created;
   }
 
   /** Different pipelines compiled. None is once the engine is made. */
   get pipelines(): number {
-    return this.#plans.kernels.size;
+    return this.#parts.plans.kernels.size;
   }
 
   /** Names of all weights: openpi's paths, the critic's below `value_head/`. */
   get weightNames(): string[] {
-    return this.#parameters.names;
+    return this.#parts.parameters.names;
   }
 
   /**
@@ -202,7 +121,7 @@ export class DecodeEngine implements Disposable {
    * @throws {RangeError} If a name or a shape is not the engine's.
    */
   checkWeights(tensors: Iterable<HostTensor | QuantizedTensor>): void {
-    for (const tensor of tensors) this.#parameters.check(tensor);
+    for (const tensor of tensors) this.#parts.parameters.check(tensor);
   }
 
   /**
@@ -219,7 +138,7 @@ export class DecodeEngine implements Disposable {
     this.checkWeights(all);
     this.#phase = "empty";
     this.#cached = undefined;
-    for (const tensor of all) this.#parameters.write(tensor);
+    for (const tensor of all) this.#parts.parameters.write(tensor);
     this.#gpu.device.queue.submit([]); // the copy begins now, not with the next chunk
   }
 
@@ -255,15 +174,19 @@ export class DecodeEngine implements Disposable {
     const { queue } = device;
     const { imageTokens: I } = this.model;
     const encoder = device.createCommandEncoder();
-    writeImageTokens(device, encoder, this.model, prefix.imageTokens, this.#buffers.prefix.x);
-    queue.writeBuffer(this.#buffers.places, 0, placeWords(this.model, layout));
+    writeImageTokens(device, encoder, this.model, prefix.imageTokens, this.#parts.buffers.prefix.x);
+    queue.writeBuffer(this.#parts.buffers.places, 0, placeWords(this.model, layout));
     // All text but the last forced word, which the first decode step feeds.
     const head = text.length - 1;
-    queue.writeBuffer(this.#buffers.ids, 0, Uint32Array.of(head, I, ...text.subarray(0, head)));
-    queue.writeBuffer(this.#buffers.firstId, 0, Uint32Array.of(1, 0, text[head]));
+    queue.writeBuffer(
+      this.#parts.buffers.ids,
+      0,
+      Uint32Array.of(head, I, ...text.subarray(0, head)),
+    );
+    queue.writeBuffer(this.#parts.buffers.firstId, 0, Uint32Array.of(1, 0, text[head]));
     const pass = encoder.beginComputePass();
-    record(pass, this.#plans.prefill.embedText, head);
-    record(pass, this.#plans.prefill.layers, layout.length - 1);
+    record(pass, this.#parts.plans.prefill.embedText, head);
+    record(pass, this.#parts.plans.prefill.layers, layout.length - 1);
     pass.end();
     queue.submit([encoder.finish()]);
   }
@@ -293,7 +216,9 @@ export class DecodeEngine implements Disposable {
         onTheirWay.push(result);
         step += count;
         // One block stays ahead, so that the GPU does not wait for the host.
-        if (onTheirWay.length === this.#buffers.staging.length) found = await onTheirWay.shift()!;
+        if (onTheirWay.length === this.#parts.buffers.staging.length) {
+          found = await onTheirWay.shift()!;
+        }
       }
       for (const result of onTheirWay) found = await result ?? found;
       this.#gpu.check();
@@ -352,13 +277,13 @@ export class DecodeEngine implements Disposable {
   async repeatStep(count: number): Promise<void> {
     this.#writeStart({ temperature: 0, random: () => 0, maxTokens: this.model.grammar.minTokens });
     this.#phase = "empty";
-    const { state, startState } = this.#buffers;
+    const { state, startState } = this.#parts.buffers;
     const encoder = this.#gpu.device.createCommandEncoder();
     this.#feedFirst(encoder);
     for (let i = 0; i < count; i++) {
       encoder.copyBufferToBuffer(startState, 0, state, 0, STATE_BYTES);
       const pass = encoder.beginComputePass();
-      record(pass, this.#plans.decode, this.#place + 1);
+      record(pass, this.#parts.plans.decode, this.#place + 1);
       pass.end();
     }
     this.#gpu.device.queue.submit([encoder.finish()]);
@@ -396,22 +321,22 @@ export class DecodeEngine implements Disposable {
     const { queue } = this.#gpu.device;
     const start = { place: this.#place, remaining, pending, budget };
     const words = DECODE_STATE.map((word) => word in start ? start[word as keyof typeof start] : 0);
-    queue.writeBuffer(this.#buffers.state, 0, Uint32Array.from(words));
-    queue.writeBuffer(this.#buffers.startState, 0, Uint32Array.from(words));
+    queue.writeBuffer(this.#parts.buffers.state, 0, Uint32Array.from(words));
+    queue.writeBuffer(this.#parts.buffers.startState, 0, Uint32Array.from(words));
     const isGreedy = temperature === 0;
     const choice = new ArrayBuffer(16);
     new Float32Array(choice)[0] = isGreedy ? 1 : 1 / temperature;
     new Uint32Array(choice)[1] = Number(isGreedy);
-    queue.writeBuffer(this.#buffers.choice, 0, choice);
+    queue.writeBuffer(this.#parts.buffers.choice, 0, choice);
     if (isGreedy) return;
     const numbers = Float32Array.from({ length: maxTokens }, random);
-    queue.writeBuffer(this.#buffers.uniforms, 0, numbers);
+    queue.writeBuffer(this.#parts.buffers.uniforms, 0, numbers);
   }
 
   /** Put the embedding of the last forced word where decode steps begin. */
   #feedFirst(encoder: GPUCommandEncoder): void {
     const pass = encoder.beginComputePass();
-    record(pass, this.#plans.prefill.embedFirst, 1);
+    record(pass, this.#parts.plans.prefill.embedFirst, 1);
     pass.end();
   }
 
@@ -422,18 +347,26 @@ export class DecodeEngine implements Disposable {
     turn: number,
     read: (bytes: ArrayBuffer) => T,
   ): Promise<T> {
-    const { state, outcomes, staging } = this.#buffers;
+    const { state, outcomes, staging } = this.#parts.buffers;
     const encoder = this.#gpu.device.createCommandEncoder();
     if (step === 0) this.#feedFirst(encoder);
     const pass = encoder.beginComputePass();
-    for (let s = step; s < step + count; s++) record(pass, this.#plans.decode, this.#place + s + 1);
-    record(pass, this.#plans.critic, 0);
+    for (let s = step; s < step + count; s++) {
+      record(pass, this.#parts.plans.decode, this.#place + s + 1);
+    }
+    record(pass, this.#parts.plans.critic, 0);
     pass.end();
     const target = staging[turn % staging.length];
     const outcomeBytes = (step + count) * OUTCOME_BYTES;
     const bytes = STATE_BYTES + VALUE_BYTES + outcomeBytes;
     encoder.copyBufferToBuffer(state, 0, target, 0, STATE_BYTES);
-    encoder.copyBufferToBuffer(this.#parameters.critic.value, 0, target, STATE_BYTES, VALUE_BYTES);
+    encoder.copyBufferToBuffer(
+      this.#parts.parameters.critic.value,
+      0,
+      target,
+      STATE_BYTES,
+      VALUE_BYTES,
+    );
     encoder.copyBufferToBuffer(outcomes, 0, target, STATE_BYTES + VALUE_BYTES, outcomeBytes);
     this.#gpu.device.queue.submit([encoder.finish()]);
     await target.mapAsync(GPUMapMode.READ, 0, bytes);
@@ -446,56 +379,6 @@ export class DecodeEngine implements Disposable {
 
   /** Free its buffers. */
   [Symbol.dispose](): void {
-    this.#owned[Symbol.dispose]();
+    this.#parts.owned[Symbol.dispose]();
   }
-}
-
-/** Make all buffers but those of products, or none if there is no room for one. */
-async function makeRoom(
-  gpu: GpuDevice,
-  model: EngineModel,
-  plan: MatrixPlan,
-  owned: GpuBuffers,
-  maxBindingBytes?: number,
-): Promise<{ parameters: EngineParameters; buffers: EngineBuffers }> {
-  return await within(gpu, owned, () => {
-    const parameters = new EngineParameters(model, plan, owned, maxBindingBytes);
-    return { parameters, buffers: createEngineBuffers(model, owned) };
-  });
-}
-
-/** Make what products of a prefill need. */
-async function makeProducts(
-  gpu: GpuDevice,
-  model: EngineModel,
-  owned: GpuBuffers,
-  format: MatmulFormat,
-): Promise<MatmulChoice> {
-  const { width, mlpDim, heads, headDim } = model.gemma;
-  const widest = Math.max(width, mlpDim, heads * headDim);
-  return await within(
-    gpu,
-    owned,
-    () => createMatmulChoice(owned, format, capacityOf(model), widest),
-  );
-}
-
-/** Make buffers, and say so if there is no room. */
-async function within<T>(gpu: GpuDevice, owned: GpuBuffers, make: () => T): Promise<T> {
-  let made: T;
-  let scope: Promise<GPUError | null>;
-  // The stack of scopes is the device's: nothing may come between push and pop.
-  gpu.device.pushErrorScope("out-of-memory");
-  try {
-    made = make();
-  } finally {
-    scope = gpu.device.popErrorScope();
-  }
-  const problem = await scope;
-  if (!problem) return made;
-  throw new GpuMemoryError(
-    `Cannot make a decode engine: ${gpu.info.name} has no room for ${owned.bytes} bytes ` +
-      `(${problem.message}); close other programs that use the GPU, or use a smaller policy`,
-    { cause: problem },
-  );
 }
