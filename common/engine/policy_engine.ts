@@ -88,8 +88,10 @@ export class PolicyEngine implements ChunkDecoder {
     const all = { matrices, floats };
     const ours = { ...options, storage: weights.storage };
     using stack = new DisposableStack();
-    const vision = stack.use(await VisionEncoder.create(gpu, visionModelOf(policy), all, ours));
     const engine = stack.use(await DecodeEngine.create(gpu, engineModelOf(policy), all, ours));
+    // What the language model's products were found to do best, pictures' do best as well.
+    const seeing = { ...ours, tuning: engine.tuning };
+    const vision = stack.use(await VisionEncoder.create(gpu, visionModelOf(policy), all, seeing));
     const clock = PhaseClock.open(gpu, 3);
     stack.move();
     return new PolicyEngine(vision, engine, policy.grammar.minTokens, clock);
@@ -199,7 +201,8 @@ export class PolicyEngine implements ChunkDecoder {
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
     const done = this.#turn.then(work);
-    this.#turn = done.catch(() => {});
+    // After a failure nobody knows which commands the device obeyed: no token counts as computed.
+    this.#turn = done.catch(() => this.#vision.invalidate());
     return done;
   }
 }
