@@ -320,6 +320,23 @@ Deno.test({
 });
 
 Deno.test({
+  name: "VisionEncoder encodes all anew after a command that the device refused",
+  ignore,
+  async fn() {
+    using bench = await open(ODD);
+    const { encoder, gpu } = bench;
+    const images = makePictures(14, ODD);
+    const before = await bench.encode(images);
+    const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.STORAGE; // which do not go together
+    gpu.device.createBuffer({ size: 16, usage }).destroy();
+    await gpu.device.queue.onSubmittedWorkDone();
+    assert.throws(() => encoder.encode(images), /refused 1 command/);
+    assert.deepEqual(await bench.encode(images), before);
+    assert.equal(encoder.version, 2);
+  },
+});
+
+Deno.test({
   name: "VisionEncoder says so when the device is lost",
   ignore,
   async fn() {
