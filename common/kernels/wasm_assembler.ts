@@ -104,6 +104,13 @@ export const bitsToF32: Unary = unary(0xbe);
 export const addF32x4: Binary = binary(...simd(0xe4));
 /** Product of two vectors of four f32. */
 export const mulF32x4: Binary = binary(...simd(0xe6));
+/** A product of vectors of four f32 plus a third, rounded once: of WebAssembly's relaxed vectors. */
+export const multiplyAddF32x4 = (a: Code, b: Code, c: Code): Code => [
+  ...a,
+  ...b,
+  ...c,
+  ...simd(0x105),
+];
 /** Difference of two vectors of four f32. */
 export const subF32x4: Binary = binary(...simd(0xe5));
 /** Quotient of two vectors of four f32. */
