@@ -18,7 +18,8 @@ import { GROUP_ID } from "./webgpu_backend.ts";
 export const THREADS = 64;
 
 /** Declarations of what all programs are given with a run. */
-export const UNIFORMS = "batch : i32, rows : i32, heads : i32, keys : i32, capacity : i32, " +
+export const UNIFORMS: string =
+  "batch : i32, rows : i32, heads : i32, keys : i32, capacity : i32, " +
   "width : i32, maskBatchStride : i32, maskPlaceStride : i32,";
 
 /** Less than any score, masked or not. */
