@@ -21,7 +21,7 @@ export interface ChunkReward {
   readonly reward: number;
   /** Control steps truly executed, h ≥ 1. */
   readonly stepsExecuted: number;
-  /** Reward of each executed step `[h]`, where it is known. It decides alone then. */
+  /** Reward of each executed step `[h]`, where it is known. By step it decides alone then. */
   readonly stepRewards?: Float32Array;
 }
 
@@ -65,7 +65,10 @@ export function discountChunk(
         `steps, expected one a step`,
     );
   }
-  const sum = stepRewards ? stepRewards.reduce((a, r) => a + r, 0) : reward;
+  // The chunk's own sum has not been rounded to float32 step by step.
+  const sum = stepRewards && discounting === "step"
+    ? stepRewards.reduce((a, r) => a + r, 0)
+    : reward;
   if (!Number.isFinite(sum)) {
     throw new RangeError(`Cannot discount a chunk: its rewards add up to ${sum}, not a number`);
   }

@@ -16,21 +16,18 @@
  */
 
 import type { ChunkTransition } from "../../common/types.ts";
-import type { ChunkReward } from "./chunk_reward.ts";
 
 /** Who moved the robot during a chunk. */
 export type Driver = "policy" | "person";
 
-/** A transition, and what newer controllers tell about it. */
-export interface TrainingChunk extends ChunkTransition, ChunkReward {
-  /** Sum of the rewards of the executed steps. */
-  readonly reward: number;
-  /** Control steps truly executed, 1…H. */
-  readonly stepsExecuted: number;
+/** What estimating advantages asks of a transition beyond what every one of them has. */
+export interface ChunkOutcome {
+  /** Reward of each executed step `[h]`; known only as a sum if absent. */
+  readonly stepRewards?: Float32Array;
   /**
    * An emergency stop or a fault ended the episode inside this chunk, or right after it: neither the
    * task nor its time limit did. `finalValue` is the value of the observation after the last executed
-   * step.
+   * step. False if absent.
    */
   readonly isCutShort?: boolean;
   /**
@@ -40,14 +37,17 @@ export interface TrainingChunk extends ChunkTransition, ChunkReward {
   readonly driver?: Driver;
 }
 
+/** A transition with its outcome. */
+export type TrainingChunk = ChunkTransition & ChunkOutcome;
+
 /** Whether the policy chose the chunk: only then may it enter the policy's loss. */
-export function isPolicyDriven(chunk: { readonly driver?: Driver }): boolean {
+export function isPolicyDriven(chunk: Pick<ChunkOutcome, "driver">): boolean {
   return chunk.driver !== "person";
 }
 
 /** Whether the episode ends with this chunk, for whatever reason. */
 export function endsEpisode(
-  chunk: Pick<TrainingChunk, "isTerminal" | "isTruncated" | "isCutShort">,
+  chunk: Pick<ChunkTransition, "isTerminal" | "isTruncated"> & Pick<ChunkOutcome, "isCutShort">,
 ): boolean {
   return chunk.isTerminal || chunk.isTruncated || chunk.isCutShort === true;
 }
