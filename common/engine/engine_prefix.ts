@@ -30,9 +30,9 @@ export interface EnginePrefix {
   /** Places kept for the prompt, which is padded on the left; its own length by default. */
   readonly promptPlaces?: number;
   /**
-   * Which pictures the image tokens are of: whoever gives the same number twice in a row vouches that
-   * the tokens are the same, and the second prefill is left out where nothing else has changed either.
-   * Absent: they are new.
+   * Which pictures the image tokens are of, a finite number: whoever gives the same one twice in a row
+   * vouches that the tokens are the same, and the second prefill is left out where nothing else has
+   * changed either. Absent: they are new.
    */
   readonly imagesVersion?: number;
 }
@@ -41,11 +41,11 @@ export interface EnginePrefix {
  * A key that two prefixes share exactly if their keys and values in the cache are the same.
  *
  * @param prefix Image tokens and prompt.
- * @returns The key; undefined without {@link EnginePrefix.imagesVersion}.
+ * @returns The key; undefined without a finite {@link EnginePrefix.imagesVersion}.
  */
 export function prefixKey(prefix: EnginePrefix): string | undefined {
   const { prompt, forced, cameraMask, promptPlaces = prompt.length, imagesVersion } = prefix;
-  if (imagesVersion === undefined) return undefined;
+  if (imagesVersion === undefined || !Number.isFinite(imagesVersion)) return undefined;
   return JSON.stringify([imagesVersion, [...prompt], [...forced], cameraMask, promptPlaces]);
 }
 

@@ -74,6 +74,18 @@ Deno.test({
   },
 });
 
+Deno.test("prefixKey() is none for pictures that nobody vouches for", () => {
+  const prefix = {
+    imageTokens: new Float32Array(0),
+    prompt: Int32Array.of(1),
+    forced: Int32Array.of(2),
+  };
+  for (const imagesVersion of [undefined, NaN, Infinity]) {
+    assert.equal(prefixKey({ ...prefix, imagesVersion }), undefined);
+  }
+  assert.equal(typeof prefixKey({ ...prefix, imagesVersion: 0 }), "string");
+});
+
 Deno.test("prefixKey() tells prefixes apart by every part of them", () => {
   const ids = fc.array(fc.integer({ min: 0, max: 3 }), { maxLength: 3 });
   const prefixes = fc.record({
