@@ -15,13 +15,13 @@
  */
 
 import { defineKernel, type Fragment, type Kernel } from "../kernel.ts";
-import type { WeightBits } from "../packed_rows.ts";
+import { paddedColumns, type WeightBits } from "../packed_rows.ts";
 import { NORM_EPSILON } from "../../policy/variants.ts";
 import { binding, matrixVectors, SHARD, STATE, text } from "./shared.ts";
 
 /** What a tuner may choose. */
 export interface MatvecShape {
-  /** Threads of a workgroup, a power of 2. */
+  /** Most threads of a workgroup, a power of 2: a short row takes no more than read it at once. */
   readonly threads: number;
   /** Rows of a workgroup, even. */
   readonly rows: number;
@@ -48,6 +48,12 @@ export interface MatvecOptions {
   readonly epilogue: readonly Fragment[];
 }
 
+/** What GPUs run together at least. */
+const FEWEST_THREADS = 32;
+
+/** How often a row is read, 16 bytes each time. */
+const loads = (bits: WeightBits, columns: number) => paddedColumns(columns) * bits / 128;
+const powerOfTwo = (atLeast: number) => 2 ** Math.ceil(Math.log2(atLeast));
 const range = (n: number) => Array.from({ length: n }, (_, i) => i);
 
 function treeReduction(threads: number, sums: number): string {
@@ -92,7 +98,11 @@ function subgroupReduction(threads: number, sums: number): string {
  */
 export function matvecKernel(options: MatvecOptions, shape: MatvecShape): Kernel {
   const { bits, columns, isNormed, keptSteps = 0, epilogue } = options;
-  const { threads, rows, usesSubgroups } = shape;
+  const { rows, usesSubgroups } = shape;
+  const threads = Math.min(
+    shape.threads,
+    Math.max(FEWEST_THREADS, powerOfTwo(loads(bits, columns))),
+  );
   const sums = isNormed ? rows + 1 : rows;
   const fragments: Fragment[] = [
     matrixVectors({ bits, columns }),

@@ -99,25 +99,32 @@ Deno.test({
   ignore,
   async fn() {
     using gpu = await openTestGpu();
-    const packed = randomPacked(3, 203, 300);
-    const x = noise(4, 300);
-    const norm = noise(5, 300);
+    const columns = 4100; // enough to keep 256 threads busy
+    const packed = randomPacked(3, 203, columns);
+    const x = noise(4, columns);
+    const norm = noise(5, columns);
     const expected = referenceMatvec(packed, referenceRmsNorm(x, norm));
     const shapes: MatvecShape[] = [
       { threads: 32, rows: 2, usesSubgroups: false },
       { threads: 64, rows: 8, usesSubgroups: false },
       { threads: 256, rows: 4, usesSubgroups: false },
-      ...(gpu.hasSubgroups ? [{ threads: 64, rows: 4, usesSubgroups: true }] : []),
+      ...(gpu.hasSubgroups
+        ? [{ threads: 64, rows: 4, usesSubgroups: true }, {
+          threads: 256,
+          rows: 8,
+          usesSubgroups: true,
+        }]
+        : []),
     ];
     for (const shape of shapes) {
       const y = await matvec(gpu, packed, x, { norm, shape });
       assert.ok(relativeError(y, expected) < TOLERANCE, JSON.stringify(shape));
     }
     // A binding that holds 64 rows: four shards, the last with 11.
-    const split = await matvec(gpu, packed, x, { norm, limit: 64 * paddedColumns(300) + 1 });
+    const split = await matvec(gpu, packed, x, { norm, limit: 64 * paddedColumns(columns) + 1 });
     assert.ok(relativeError(split, expected) < TOLERANCE, "split");
-    const floats = randomMatrix(3, 203, 300, 32);
-    const limit = 64 * 4 * paddedColumns(300);
+    const floats = randomMatrix(3, 203, columns, 32);
+    const limit = 64 * 4 * paddedColumns(columns);
     const splitFloats = await matvec(gpu, floats, x, { norm, limit });
     const expectedFloats = referenceMatvec(floats, referenceRmsNorm(x, norm));
     assert.ok(relativeError(splitFloats, expectedFloats) < TOLERANCE, "split floats");
