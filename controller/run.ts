@@ -96,13 +96,17 @@ export async function runController(
   const choice = await chooseOrRandom(config, onFailure);
   for (const note of choice.notes) logger.warn(note);
   let random = seededRandom(config.seed);
-  // The same numbers each time: what is drawn of a policy is the same again after a lost GPU.
-  const load = (source = seededRandom(config.seed)) =>
-    loadOrRandom(choice.path, { ...config, decoders, normal: () => normal(source) }, onFailure);
+  const load = () => {
+    // The same numbers each time: what is drawn of a policy is the same again after a lost GPU.
+    const source = random = seededRandom(config.seed);
+    const normals = () => normal(source);
+    return loadOrRandom(choice.path, { ...config, decoders, normal: normals }, onFailure);
+  };
+  const { variant } = choice.metadata.model;
   const { device, loaded: { policy, notes, initialization } } = await loadOnDevice({
     device: wanted,
-    variant: choice.metadata.model.variant,
-    load: () => load(random = seededRandom(config.seed)),
+    variant,
+    load,
     logger,
   });
   using acting = new ActingPolicy(policy, {
