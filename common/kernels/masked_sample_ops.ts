@@ -2,7 +2,11 @@
  * Tokens drawn from a masked softmax, for every tfjs backend: the same tokens as {@link drawToken}
  * draws on the host from the same numbers, but where a number is within rounding of a boundary.
  *
- * On a GPU it makes three numbers a row of V logits, which then need not be read back.
+ * On a GPU it makes three numbers a row of V logits, which then need not be read back. That pays where
+ * the host waits for nothing else: while every token is read back on its own, as tfjs decodes here, the
+ * wait of 11 ms in Deno is all there is (32 rows of 2,048 on a software GPU: 12.8 ms with logits read
+ * back and drawn from on the host, 13.0 ms with this kernel; on WebAssembly 1.19 and 1.15 ms), and the
+ * policy draws on the host.
  *
  * Letters: B rows, V tokens.
  *

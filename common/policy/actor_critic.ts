@@ -13,6 +13,7 @@ import type { Observation, SampledChunk } from "../types.ts";
 import { CAMERA_NAMES } from "../types.ts";
 import { checkFinite } from "../device/check_finite.ts";
 import { tellGpuFaults } from "../device/tell_gpu_faults.ts";
+import { maskedLogProbs } from "../kernels/masked_log_prob_ops.ts";
 import { closingTokens, type Dialect, DIALECTS } from "../tokenizer/dialect.ts";
 import { ChunkGrammar } from "../tokenizer/grammar.ts";
 import { normalize, withMode } from "../tokenizer/normalization.ts";
@@ -48,7 +49,10 @@ export interface Evaluation {
   readonly entropy: Tensor1D;
   /** `[B]`: the critic's values. */
   readonly value: Tensor1D;
-  /** `[B, S, V]`: log-probabilities of every FAST token; those masked are far below any other. */
+  /**
+   * `[B, S, V]`: log-probabilities of every FAST token; those masked are far below any other. Made
+   * when it is asked for, each time: ask where the evaluation was made, before its `tf.tidy` ends.
+   */
   readonly logProbs: Tensor3D;
   /** `[B, S]`: 1 where a row has a token. */
   readonly isToken: Tensor2D;
@@ -360,20 +364,24 @@ export class ActorCritic implements Disposable {
     }
     const { logits, value } = forward(this.network, input, tokens);
     const [batch, steps, vocab] = logits.shape;
-    const { mask, chosen, isToken } = tokenMasks(tokens, allowed, steps, vocab);
-    const masked = tf.add(tf.div(logits, temperature), tf.tensor3d(mask, logits.shape));
-    const logProbs = tf.logSoftmax(masked) as Tensor3D;
-    const picked = tf.sum(tf.mul(logProbs, tf.tensor3d(chosen, logits.shape)), 2) as Tensor2D;
-    const present = tf.tensor2d(isToken, [batch, steps]);
+    const rows = joinRows(tokens, allowed, steps, vocab);
+    const flat = tf.reshape(logits, [batch * steps, vocab]) as Tensor2D;
+    const found = maskedLogProbs(flat, { ...rows, temperature });
+    const tokenLogProbs = tf.reshape(found.logProb, [batch, steps]) as Tensor2D;
+    const entropies = tf.sum(tf.reshape(found.entropy, [batch, steps]), 1);
     const lengths = tf.tensor1d(tokens.map((row) => row.length));
-    const tokenEntropy = tf.neg(tf.sum(tf.mul(tf.exp(logProbs), tf.maximum(logProbs, -1e4)), 2));
+    const isToken = Float32Array.from(rows.tokens, (token) => (token < 0 ? 0 : 1));
     return {
-      logProb: tf.sum(picked, 1) as Tensor1D,
-      tokenLogProbs: picked,
-      entropy: tf.div(tf.sum(tf.mul(tokenEntropy, present), 1), lengths) as Tensor1D,
+      logProb: tf.sum(tokenLogProbs, 1) as Tensor1D,
+      tokenLogProbs,
+      entropy: tf.div(entropies, lengths) as Tensor1D,
       value,
-      logProbs,
-      isToken: present,
+      get logProbs() {
+        const added = Float32Array.from(rows.allowed, (isAllowed) => isAllowed ? 0 : MASKED_LOGIT);
+        const masked = tf.add(tf.div(logits, temperature), tf.tensor3d(added, logits.shape));
+        return tf.logSoftmax(masked) as Tensor3D;
+      },
+      isToken: tf.tensor2d(isToken, [batch, steps]),
     };
   }
 
@@ -458,22 +466,23 @@ export function selectRows(
   };
 }
 
-/** Additive mask and one-hot choice `[B, S, V]`, and which places hold a token `[B, S]`. */
-function tokenMasks(
+/**
+ * Chunks of several lengths in rows of one: what the grammar allowed, `[B · S, V]`, and the tokens,
+ * `[B · S]`. Where a row has no token any more there is −1, and everything is allowed.
+ */
+function joinRows(
   tokens: readonly Int32Array[],
   allowed: readonly Uint8Array[],
   steps: number,
   vocab: number,
 ) {
-  const mask = new Float32Array(tokens.length * steps * vocab);
-  const chosen = new Float32Array(mask.length);
-  const isToken = new Float32Array(tokens.length * steps);
+  const joined = {
+    allowed: new Uint8Array(tokens.length * steps * vocab).fill(1),
+    tokens: new Int32Array(tokens.length * steps).fill(-1),
+  };
   tokens.forEach((row, b) => {
-    const at = b * steps * vocab;
-    const permitted = allowed[b];
-    for (let i = 0; i < permitted.length; i++) if (!permitted[i]) mask[at + i] = MASKED_LOGIT;
-    for (let s = 0; s < row.length; s++) chosen[at + s * vocab + row[s]] = 1;
-    isToken.fill(1, b * steps, b * steps + row.length);
+    joined.allowed.set(allowed[b], b * steps * vocab);
+    joined.tokens.set(row, b * steps);
   });
-  return { mask, chosen, isToken };
+  return joined;
 }
