@@ -138,8 +138,11 @@ export class DecodeEngine implements Disposable {
     this.checkWeights(all);
     this.#phase = "empty";
     this.#cached = undefined;
-    for (const tensor of all) this.#parts.parameters.write(tensor);
-    this.#gpu.device.queue.submit([]); // the copy begins now, not with the next chunk
+    for (const tensor of all) {
+      this.#parts.parameters.write(tensor);
+      // Copied to the GPU while the next one is written, and not only with the next chunk.
+      this.#gpu.device.queue.submit([]);
+    }
   }
 
   /**
