@@ -3,7 +3,7 @@ import { VARIANTS } from "../policy/variants.ts";
 import { chunkArithmetic, chunkFloor, type StoredBits } from "./arithmetic.ts";
 
 /** Equal in the digits that a published figure has. */
-function assertNear(actual: number, expected: number, digits: number, message?: string) {
+function assertNear(actual: number, expected: number, digits: number, message = "wrong figure") {
   assert.equal(actual.toFixed(digits), expected.toFixed(digits), message);
 }
 
