@@ -139,6 +139,19 @@ for (const device of DEVICES) {
   }
 }
 
+Deno.test("gatedMlp() on webgpu takes more hidden numbers than one axis of workgroups", async () => {
+  if (!DEVICES.includes("webgpu")) return;
+  await useDevice("webgpu");
+  const s = { x: [8, 3], hidden: 8_209, out: 2 };
+  const matrices = matricesOf(s, 8);
+  const weights = weightsOf(matrices, true);
+  const x = drawn(1, 24);
+  const { y } = reference(s, x, new Float32Array(16), matrices);
+  const found = await take(tf.tidy(() => gatedMlp(tf.tensor2d(x, [8, 3]), weights)));
+  assert.ok(relativeError(found, y) < 5e-6);
+  free(weights);
+});
+
 Deno.test("gatedMlp() gives float32 weights their gradients on wasm", async () => {
   const s = { x: [5, 12], hidden: 21, out: 6 };
   const matrices = matricesOf(s, 8);

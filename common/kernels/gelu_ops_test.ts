@@ -64,6 +64,15 @@ for (const device of DEVICES) {
   });
 }
 
+Deno.test("gelu() on webgpu takes more numbers than one axis of workgroups", async () => {
+  if (!DEVICES.includes("webgpu")) return;
+  await useDevice("webgpu");
+  const size = 65_536 * 64 + 3;
+  const y = await take(tf.tidy(() => gelu(tf.fill([size], 1.5))));
+  const expected = definition(1.5);
+  assert.ok(y.every((value) => Math.abs(value - expected) < 1e-6));
+});
+
 Deno.test("gatedGelu() refuses tensors of different shapes", async () => {
   await useDevice("cpu");
   tf.tidy(() => {

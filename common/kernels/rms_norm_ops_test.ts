@@ -8,8 +8,22 @@ import { drawn, kernelDevices, relativeError } from "./testing.ts";
 const DEVICES = await kernelDevices("RMSNorm");
 const EPSILON = 1e-6;
 
-/** One row, one column, odd rows, widths that no vector divides, many rows, wide rows. */
-const SHAPES = [[1, 1], [1, 5], [7, 3], [3, 4, 31], [2, 64], [5, 130], [300, 33], [3, 2048]];
+/**
+ * One row, one column, odd rows, widths that no vector divides, many rows, wide rows, and more rows and
+ * columns than a GPU has workgroups along one axis.
+ */
+const SHAPES = [
+  [1, 1],
+  [1, 5],
+  [7, 3],
+  [3, 4, 31],
+  [2, 64],
+  [5, 130],
+  [300, 33],
+  [3, 2048],
+  [66_001, 2],
+  [1, 66_001],
+];
 
 /** The same of tfjs's own operations. */
 function composed(x: tf.Tensor, scale: tf.Tensor): tf.Tensor {
