@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { makeObservations, maxDifference, MICRO, MICRO_LORA } from "../policy/testing.ts";
 import { seededRandom } from "../random.ts";
+import { matmulFormats } from "./bind_matmul.ts";
+import { DecodeEngine } from "./decode_engine.ts";
 import { adapterShapes } from "./engine_adapters.ts";
+import { engineModelOf } from "./engine_model.ts";
 import { decodeWithTfjs, hasAdapter } from "./testing.ts";
 import { assertSame, GREEDY, openMicro, strongAdapters } from "./testing_micro.ts";
 
@@ -62,6 +65,26 @@ Deno.test({
       const expected = await decodeWithTfjs(policy, observation, { ...sampling(), cameraMask });
       engine.prefill(expected.prefix);
       assertSame(await engine.sample({ ...sampling(), maxTokens: expected.maxTokens }), expected);
+    }
+  },
+});
+
+Deno.test({
+  name: "DecodeEngine decodes with adapters behind every product that a prefill may round for",
+  ignore,
+  async fn() {
+    using micro = await openMicro({ variant: MICRO_LORA });
+    const { policy, gpu, weights } = micro;
+    const expected = await decodeWithTfjs(policy, makeObservations(4, 1)[0], GREEDY);
+    const formats = matmulFormats(gpu);
+    assert.ok(formats.length > 0);
+    for (const matmul of formats) {
+      using engine = await DecodeEngine.create(gpu, engineModelOf(policy), weights, { matmul });
+      engine.prefill(expected.prefix);
+      const sample = await engine.sample({ ...GREEDY, maxTokens: expected.maxTokens });
+      // The first token has seen nothing but the prefix; the adapters' own sums are float32.
+      const gap = Math.abs(sample.logProbs[0] - expected.logProbs[0]);
+      assert.ok(gap < { float32: 1e-4, float16: 5e-3, int8: 5e-2 }[matmul], `${matmul}: ${gap}`);
     }
   },
 });
