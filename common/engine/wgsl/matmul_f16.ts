@@ -5,18 +5,23 @@
  * Weights and vectors are rounded to half precision on the way into workgroup memory; products of 8
  * columns are summed in it, and those sums in float32. On random numbers that is up to 7e-4 of the largest
  * output away from the exact product, with sums of 32 in half precision 1.2e-3
- * (`products_rounded_test.ts`). Numbers beyond 65504 become infinite, which the sampling kernel finds in
- * its logits and stops at.
+ * (`products_rounded_test.ts`). Half precision ends at 65504, and inside an MLP there may be numbers of that
+ * size: vectors are divided by 16, weights multiplied by 4 and sums put right behind, so that numbers up to
+ * 10⁶ and sums of 8 products up to 260,000 fit, and vectors of numbers near 10⁻³ keep their digits. What is
+ * larger still becomes infinite, which the sampling kernel finds in its logits and stops at.
  *
  * @module
  */
 
 import { defineKernel, type Kernel } from "../kernel.ts";
 import { MATMUL_TILE, type MatmulOptions } from "./matmul.ts";
-import { binding, matrixWords, PLACES, SHARD, text } from "./shared.ts";
+import { binding, f32, matrixWords, PLACES, SHARD, text } from "./shared.ts";
 import { storeTile } from "./store_tile.ts";
 
 const TOKENS_PER_THREAD = 8;
+/** What vectors and weights are multiplied by: powers of 2, so that no digit is lost. */
+const X_FACTOR = 1 / 16;
+const W_FACTOR = 4;
 /** Columns whose products are summed in half precision. */
 const RUN = 8;
 const range = (n: number) => Array.from({ length: n }, (_, i) => i);
@@ -72,8 +77,8 @@ fn main(
     ${
     range(4).map((i) =>
       `let w${i} = vec4<f16>(weights4(values[row${i} * WORDS + word], part % WORD_QUADS) *
-      scale_of(row${i}, square));
-    let x${i} = vec4<f16>(x[token${i} * QUADS + square * 8u + part]);`
+      (scale_of(row${i}, square) * ${f32(W_FACTOR)}));
+    let x${i} = vec4<f16>(x[token${i} * QUADS + square * 8u + part] * ${X_FACTOR});`
     ).join("\n    ")
   }
     ${into("w_square", "w")}
@@ -86,6 +91,7 @@ fn main(
     }
     workgroupBarrier();
   }
+  ${range(TOKENS_PER_THREAD).map((i) => `sum${i} *= ${f32(1 / X_FACTOR / W_FACTOR)};`).join("\n  ")}
   let row = first_row + across * 4u;
   ${storeTile(TOKENS_PER_THREAD)}
 }`;

@@ -123,6 +123,26 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name:
+    "matmulF16Kernel() takes numbers that half precision cannot hold, and shows what is too large",
+  ignore: ignore || !hasF16,
+  async fn() {
+    using gpu = await openFull();
+    const [rows, columns] = [3, 40];
+    const matrix = randomPacked(1, rows, columns);
+    const kernel = matmulF16Kernel({ label: "test", bits: 8, columns, epilogue: storePlain(rows) });
+    for (const size of [1e-3, 1e5]) {
+      const x = noise(2, columns).map((v) => v * size);
+      const bound = { x: upload(gpu, padRows(x, columns)) };
+      const y = await product(gpu, kernel, matrix, 1, bound);
+      assert.ok(relativeError(y, expectedProduct(matrix, x)) < TOLERANCE, `numbers up to ${size}`);
+    }
+    const bound = { x: upload(gpu, padRows(noise(2, columns).fill(1e7, 7, 8), columns)) };
+    assert.ok(!(await product(gpu, kernel, matrix, 1, bound)).some(Number.isFinite));
+  },
+});
+
 /** Rounded vectors, read back: integers and scales as the kernel wrote them. */
 async function roundRows(gpu: TestGpu, x: Float32Array, columns: number) {
   const tokens = x.length / columns;
