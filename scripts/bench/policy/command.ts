@@ -5,18 +5,15 @@
 
 import { parseCommand, UsageError } from "../../../common/cli/flags.ts";
 import { consoleLogger } from "../../../common/cli/logger.ts";
-import type { GpuDevice } from "../../../common/device/gpu_device.ts";
 import { chunkArithmetic } from "../../../common/engine/arithmetic.ts";
-import { DecodeEngine } from "../../../common/engine/decode_engine.ts";
-import { randomVisionWeights } from "../../../common/engine/random_vision_weights.ts";
-import { randomWeights } from "../../../common/engine/random_weights.ts";
-import { VisionEncoder } from "../../../common/engine/vision_encoder.ts";
+import { cacheFolder, openTuningStore } from "../../../common/engine/tuning_store.ts";
 import { useDevice } from "../../../common/policy/backend.ts";
-import { type PolicyVariant, VARIANTS } from "../../../common/policy/variants.ts";
+import { VARIANTS } from "../../../common/policy/variants.ts";
 import { seededRandom } from "../../../common/random.ts";
 import { CAMERA_NAMES } from "../../../common/types.ts";
 import { measurementTable } from "../measurement.ts";
-import { type MadeUpModel, makeUpModel } from "./made_up_model.ts";
+import { makeUpModel } from "./made_up_model.ts";
+import { loadRandom } from "./load_random.ts";
 import { measurePolicy, measureRates } from "./measure.ts";
 import { reportPolicy } from "./report.ts";
 
@@ -67,36 +64,6 @@ const COMMAND = {
   },
 } as const satisfies Parameters<typeof parseCommand>[0];
 
-/** A policy on the device, and how long it took to get there. */
-interface LoadedEngines extends Disposable {
-  readonly vision: VisionEncoder;
-  readonly engine: DecodeEngine;
-  readonly loadMs: number;
-}
-
-async function loadEngines(
-  gpu: GpuDevice,
-  variant: PolicyVariant,
-  { model }: MadeUpModel,
-  precision: "float32" | "int8" | "int4",
-  seed: number,
-): Promise<LoadedEngines> {
-  using stack = new DisposableStack();
-  const random = seededRandom(seed);
-  const storage = { precision, quantized: variant.quantized };
-  const size = { siglip: variant.siglip, width: variant.gemma.width, cameras: CAMERA_NAMES.length };
-  // Numbers are made before the clock starts: a checkpoint's come from its files.
-  const ofVision = randomVisionWeights(size, storage, random);
-  const ofLanguage = randomWeights(model, storage, random);
-  const start = performance.now();
-  const vision = stack.use(await VisionEncoder.create(gpu, size, ofVision));
-  const engine = stack.use(await DecodeEngine.create(gpu, model, ofLanguage));
-  await gpu.device.queue.onSubmittedWorkDone();
-  const loadMs = performance.now() - start;
-  const owned = stack.move();
-  return { vision, engine, loadMs, [Symbol.dispose]: () => owned.dispose() };
-}
-
 /**
  * Run the command.
  *
@@ -127,10 +94,15 @@ export async function runPolicyBench(args: readonly string[], signal: AbortSigna
     `policy     ${config.variant} in ${precision}, ${flags.weights} weights, ` +
       `${prefillTokens} tokens of prefix, ${madeUp.maxTokens} of actions`,
   );
+  const folder = cacheFolder(Deno.env, Deno.build.os);
+  const tune = {
+    logger: log,
+    store: folder === undefined ? undefined : openTuningStore(folder, log),
+  };
   log.info("measuring the device");
   const rates = await measureRates(gpu);
   log.info("loading the policy");
-  using engines = await loadEngines(gpu, variant, madeUp, precision, config.seed);
+  using engines = await loadRandom(gpu, { variant, madeUp, precision, seed: config.seed, tune });
   const { vision, engine, loadMs } = engines;
   const times = await measurePolicy({
     gpu,
@@ -168,6 +140,7 @@ export async function runPolicyBench(args: readonly string[], signal: AbortSigna
     decodeTokens: madeUp.maxTokens,
     repeats: flags.repeats,
     loadMs,
+    tuning: engine.tuning,
     ...times,
     ...rates,
     ...derived,

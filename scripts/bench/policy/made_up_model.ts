@@ -76,6 +76,7 @@ export function makeUpModel(
       imageTokens,
       maxTextTokens: text + lengths.decodeTokens,
       critic: { hiddenDim: 512, input: "observation", maxSteps: 1 },
+      critic: CRITIC,
       grammar,
     },
     prefillTokens,

@@ -31,6 +31,8 @@ export interface PolicyTimes {
   readonly repeatedChunkMs: number;
   /** Upload of new adapters and a new critic, ms. */
   readonly updateMs: number;
+  /** Bytes of such an upload. */
+  readonly updateBytes: number;
   /** Kernels of a decoded token. */
   readonly dispatchesPerToken: number;
   /** Weights and cache that a decoded token reads. */
@@ -106,6 +108,7 @@ export async function measurePolicy(measured: MeasuredPolicy): Promise<PolicyTim
     tokenMs: language.tokenMs,
     ...chunks,
     updateMs: language.updateMs,
+    updateBytes: language.updateBytes,
     dispatchesPerToken: language.dispatchesPerToken,
     bytesPerToken: language.bytesPerToken,
     gigabytesPerSecond: language.gigabytesPerSecond,

@@ -83,6 +83,7 @@ export function reportPolicy(
       one("  times the floor", timesFloor, "×", atMost(FLOOR_FACTOR)),
       one("another chunk of the same observation", times.repeatedChunkMs, "ms"),
       one("new adapters and critic", times.updateMs, "ms", atMost(UPDATE_MS)),
+      one("  bytes", times.updateBytes / 1e6, "MB"),
       one("GPU memory", times.gpuBytes / 1e6, "MB"),
       one("device: copy", rates.copyGigabytesPerSecond, "GB/s"),
       one("device: read", rates.readGigabytesPerSecond, "GB/s"),
