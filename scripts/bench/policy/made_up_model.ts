@@ -75,7 +75,6 @@ export function makeUpModel(
       decodePositions,
       imageTokens,
       maxTextTokens: text + lengths.decodeTokens,
-      critic: { hiddenDim: 512, input: "observation", maxSteps: 1 },
       critic: CRITIC,
       grammar,
     },
