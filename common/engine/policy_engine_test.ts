@@ -56,7 +56,7 @@ for (const { name, ...changes } of CASES) {
       );
       const found = (await Promise.all(both)).flat().map(({ tokens }) => tokens);
       assert.deepEqual(found, expected.slice(0, 2).map(({ tokens }) => tokens));
-    }));
+    }, "wasm"));
 }
 
 Deno.test(

@@ -58,11 +58,20 @@ export async function makeActingPolicy(options: ActingPolicyOptions): Promise<Ac
   return policy;
 }
 
-/** Run a test with tfjs on any GPU, and leave tfjs without. */
-export async function withGpu(test: () => Promise<void>): Promise<void> {
+/**
+ * Run a test with any GPU in use, and leave tfjs without.
+ *
+ * @param backend Where tfjs computes in the test; on that GPU unless told. Elsewhere it need not compile
+ *   its kernels, which takes seconds.
+ */
+export async function withGpu(
+  test: () => Promise<void>,
+  backend: "webgpu" | "wasm" = "webgpu",
+): Promise<void> {
   await useDevice("cpu");
   await useGpu({ allowSoftware: true });
   try {
+    if (backend === "wasm") await useDevice("wasm");
     await test();
   } finally {
     await closeGpu();
