@@ -27,20 +27,20 @@ export type MlpWeights = Pick<LayerWeights, "gateUp" | "down">;
 
 /** Bytes of weights that a measurement walks through: more than a GPU's cache holds. */
 const WALKED_BYTES = 1 << 28;
-/** Tokens of a measured product: enough for every core. */
-const TOKENS = 512;
+/** Tokens of a measured product: enough for every core of a large GPU, or for those of a small one. */
+const TOKENS = { many: 512, few: 64 } as const;
+/** A GPU that takes longer for the few, in ms, is small: the many would take longer than there is time. */
+const FEW_MS = 10;
 
 /** Times products of a model's MLP. */
 export class ProductBench {
   /** Bytes of weights that one run of {@link matvecMs} reads. */
   readonly walkedBytes: number;
-  /** Operations of one run of {@link matmulMs}. */
-  readonly flops: number;
   readonly #gpu: GpuDevice;
   readonly #model: EngineModel;
   readonly #walked: readonly MlpWeights[];
   readonly #kernels: KernelCache;
-  readonly #tokens: number;
+  #tokens: number | undefined;
   readonly #timing: TimeGpuOptions;
 
   /**
@@ -52,13 +52,10 @@ export class ProductBench {
    */
   constructor(gpu: GpuDevice, model: EngineModel, layers: readonly MlpWeights[]) {
     const bytesOf = ({ gateUp, down }: MlpWeights) => matrixBytes(gateUp) + matrixBytes(down);
-    const { width, mlpDim } = model.gemma;
     this.#gpu = gpu;
     this.#model = model;
     this.#walked = layers.slice(0, Math.ceil(WALKED_BYTES / bytesOf(layers[0])));
     this.walkedBytes = this.#walked.reduce((sum, layer) => sum + bytesOf(layer), 0);
-    this.#tokens = Math.min(TOKENS, capacityOf(model));
-    this.flops = 2 * this.#tokens * 3 * width * mlpDim;
     this.#kernels = new KernelCache(gpu.device);
     // The wall's clock sees steps of 10 ms, the GPU's does not.
     const minMs = gpu.features.hasTimestamps ? 5 : 30;
@@ -100,19 +97,33 @@ export class ProductBench {
       await multiply(gateUp, true, storeGated(F), { x, norm, gated });
       await multiply(down, false, storeResidual(D), { x: gated, residual });
     }
-    return await this.#time(plan, 1);
+    return await this.#time(plan, 1, this.#timing);
   }
 
   /**
    * One layer's MLP for many tokens.
    *
    * @param format What they are rounded to.
-   * @returns Milliseconds.
+   * @returns Milliseconds, and operations.
    * @throws {Error} As {@link matvecMs} does.
    */
-  async matmulMs(format: MatmulFormat): Promise<number> {
+  async matmul(format: MatmulFormat): Promise<{ ms: number; flops: number }> {
+    const { width, mlpDim } = this.#model.gemma;
+    const T = this.#tokens ??= await this.#chooseTokens();
+    const ms = await this.#matmulMs(format, T, this.#timing);
+    return { ms, flops: 2 * T * 3 * width * mlpDim };
+  }
+
+  async #chooseTokens(): Promise<number> {
+    const capacity = capacityOf(this.#model);
+    const few = Math.min(TOKENS.few, capacity);
+    const once = { repeats: 1, minMs: 0, maxRuns: 1 };
+    const ms = await this.#matmulMs("float32", few, once);
+    return ms > FEW_MS ? few : Math.min(TOKENS.many, capacity);
+  }
+
+  async #matmulMs(format: MatmulFormat, T: number, timing: TimeGpuOptions): Promise<number> {
     const { width: D, mlpDim: F } = this.#model.gemma;
-    const T = this.#tokens;
     using scratch = new GpuBuffers(this.#gpu.device);
     const x = scratch.storage("x", 4 * T * paddedColumns(D));
     const gated = scratch.storage("gated", 4 * T * paddedColumns(F));
@@ -128,15 +139,19 @@ export class ProductBench {
     ];
     const plan: Dispatch[] = [];
     for (const task of tasks) plan.push(...await bindMatmul(this.#kernels, task, choice));
-    return await this.#time(plan, T);
+    return await this.#time(plan, T, timing);
   }
 
-  async #time(plan: readonly Dispatch[], places: number): Promise<number> {
+  async #time(
+    plan: readonly Dispatch[],
+    places: number,
+    timing: TimeGpuOptions,
+  ): Promise<number> {
     const { ms } = await timeGpu(this.#gpu, (encoder) => {
       const pass = encoder.beginComputePass();
       record(pass, plan, places);
       pass.end();
-    }, this.#timing);
+    }, timing);
     return ms;
   }
 }

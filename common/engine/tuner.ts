@@ -169,8 +169,13 @@ export async function tune(
     );
   };
   const bench = new ProductBench(gpu, model, layers);
+  let operations = 0;
   const matmul = await pickFastest(matmulFormats(gpu, activations), {
-    measure: (format) => bench.matmulMs(format),
+    measure: async (format) => {
+      const { ms, flops } = await bench.matmul(format);
+      operations = flops;
+      return ms;
+    },
     margin: FORMAT_MARGIN,
     onFailure: (format, error) => leaveOut(`Format ${format}`, error),
     budgetMs: budgetMs * MATMUL_SHARE,
@@ -187,7 +192,7 @@ export async function tune(
     matvec: matvec.best,
     matmul: matmul.best,
     gigabytesPerSecond: rate(bench.walkedBytes / 1e9, matvec),
-    teraflops: rate(bench.flops / 1e12, matmul),
+    teraflops: rate(operations / 1e12, matmul),
   };
   const tookMs = now() - start;
   logger?.info(tuningLine(tuning, `tuned in ${(tookMs / 1000).toFixed(1)} s`));
