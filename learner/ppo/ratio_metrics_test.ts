@@ -51,7 +51,7 @@ Deno.test("summarizeRatios()'s estimators agree with the exact KL on average", (
 });
 
 Deno.test("effectiveSampleSize() is 1 for equal weights, 1/n for one alone, 0 for none", () => {
-  assert.equal(effectiveSampleSize([0.3, 0.3, 0.3]), 1);
+  assert.equal(effectiveSampleSize([0.5, 0.5, 0.5]), 1);
   assert.equal(effectiveSampleSize([0, 7, 0, 0]), 0.25);
   assert.equal(effectiveSampleSize([0, 0]), 0);
   assert.equal(effectiveSampleSize([]), 0);
