@@ -6,6 +6,7 @@
  */
 
 import * as tf from "@tensorflow/tfjs";
+import { layerNorm as normaliseCentred } from "../kernels/layer_norm_ops.ts";
 import { multiplyByWeight } from "../kernels/linear_ops.ts";
 import { QuantizedMatrix } from "../kernels/quantized_matrix.ts";
 import { quantizedMatMul } from "../kernels/quantized_ops.ts";
@@ -43,8 +44,5 @@ export function rmsNorm(x: Tensor, scale: Tensor): Tensor {
  * @param x `[…, D]`.
  */
 export function layerNorm(x: Tensor, scale: Tensor, bias: Tensor): Tensor {
-  const centred = tf.sub(x, tf.mean(x, -1, true));
-  const variance = tf.mean(tf.square(centred), -1, true);
-  const normal = tf.mul(centred, tf.rsqrt(tf.add(variance, NORM_EPSILON)));
-  return tf.add(tf.mul(normal, scale), bias);
+  return normaliseCentred(x, scale, bias, NORM_EPSILON);
 }
