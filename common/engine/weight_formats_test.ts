@@ -176,6 +176,12 @@ Deno.test({
       engine.prefill(expected.prefix);
       const sample = await engine.sample({ ...GREEDY, maxTokens: expected.maxTokens });
       logProbs.push([...sample.logProbs]);
+      // Rounding hides no number that is not finite.
+      const broken = Float32Array.from(expected.prefix.imageTokens as Float32Array);
+      broken[broken.length - 3] = NaN;
+      engine.prefill({ ...expected.prefix, imageTokens: broken });
+      const failed = engine.sample({ ...GREEDY, maxTokens: expected.maxTokens });
+      await assert.rejects(failed, { name: "NonFiniteError" }, matmul);
     }
     // Of the first token: later ones may be others. The formats do differ, and not by much.
     const [exact, ...rounded] = logProbs.map(([first]) => first);
