@@ -16,7 +16,7 @@ Deno.test("summarizeRatios() gives hand-worked numbers", () => {
     clippedHigh: 0.25,
   };
   for (const [name, value] of Object.entries(expected)) {
-    const actual = found[name as keyof typeof expected];
+    const actual: number = found[name as keyof typeof expected];
     assert.ok(Math.abs(actual - value) < 1e-12, `${name}: ${actual} is not ${value}`);
   }
   assert.equal(summarizeRatios([], { clipRange: 0.2 }), null);
