@@ -14,18 +14,16 @@
  */
 
 import { defineKernel, type Kernel } from "../kernel.ts";
-import { MATMUL_TILE, type MatmulOptions } from "./matmul.ts";
+import type { MatmulOptions } from "./matmul.ts";
 import { binding, f32, matrixWords, PLACES, SHARD, text } from "./shared.ts";
 import { storeTile } from "./store_tile.ts";
+import { intoSquare, ofToken, range, tilePlaces, TOKENS_PER_THREAD } from "./tile.ts";
 
-const TOKENS_PER_THREAD = 8;
 /** What vectors and weights are multiplied by: powers of 2, so that no digit is lost. */
 const X_FACTOR = 1 / 16;
 const W_FACTOR = 4;
 /** Columns whose products are summed in half precision. */
 const RUN = 8;
-const range = (n: number) => Array.from({ length: n }, (_, i) => i);
-const LETTERS = ["x", "y", "z", "w"];
 
 /**
  * The kernel. It binds what `matmulKernel` binds.
@@ -34,20 +32,14 @@ const LETTERS = ["x", "y", "z", "w"];
  * @returns The kernel; run ⌈rows of the shard / 64⌉ × ⌈T / 64⌉ workgroups.
  */
 export function matmulF16Kernel({ label, bits, columns, epilogue }: MatmulOptions): Kernel {
-  const into = (square: string, from: string) =>
-    LETTERS.map((letter, e) => {
-      const column = `vec4<f16>(${range(4).map((i) => `${from}${i}.${letter}`).join(", ")})`;
-      return `${square}[(part * 4u + ${e}u) * 16u + quad] = ${column};`;
-    }).join("\n    ");
   const multiply = range(RUN).map((k) =>
     `{
         let w = w_square[(run + ${k}u) * 16u + across];
         let low = x_square[(run + ${k}u) * 16u + down * 2u];
         let high = x_square[(run + ${k}u) * 16u + down * 2u + 1u];
         ${
-      range(TOKENS_PER_THREAD).map((i) =>
-        `part${i} ${k === 0 ? "" : "+"}= ${i < 4 ? "low" : "high"}.${LETTERS[i % 4]} * w;`
-      ).join("\n        ")
+      range(TOKENS_PER_THREAD).map((i) => `part${i} ${k === 0 ? "" : "+"}= ${ofToken(i)} * w;`)
+        .join("\n        ")
     }
       }`
   );
@@ -59,18 +51,7 @@ fn main(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let first_row = group.x * ${MATMUL_TILE}u;
-  let first_token = group.y * ${MATMUL_TILE}u;
-  let quad = lane / 8u;
-  let part = lane % 8u;
-  ${
-    range(4).map((i) =>
-      `let row${i} = min(first_row + quad * 4u + ${i}u, shard.rows - 1u);
-  let token${i} = min(first_token + quad * 4u + ${i}u, places.tokens - 1u);`
-    ).join("\n  ")
-  }
-  let across = lane % 16u;
-  let down = lane / 16u;
+  ${tilePlaces()}
   ${range(TOKENS_PER_THREAD).map((i) => `var sum${i} = vec4<f32>();`).join("\n  ")}
   for (var square = 0u; square < QUADS / 8u; square++) {
     let word = (square * 8u + part) / WORD_QUADS;
@@ -81,8 +62,8 @@ fn main(
     let x${i} = vec4<f16>(x[token${i} * QUADS + square * 8u + part] * ${X_FACTOR});`
     ).join("\n    ")
   }
-    ${into("w_square", "w")}
-    ${into("x_square", "x")}
+    ${intoSquare("w_square", "w", "f16")}
+    ${intoSquare("x_square", "x", "f16")}
     workgroupBarrier();
     for (var run = 0u; run < 32u; run += ${RUN}u) {
       ${range(TOKENS_PER_THREAD).map((i) => `var part${i} = vec4<f16>();`).join("\n      ")}

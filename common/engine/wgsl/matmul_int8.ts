@@ -11,13 +11,11 @@
 
 import type { Bits } from "../../quant/quantized_tensor.ts";
 import { defineKernel, type Fragment, type Kernel } from "../kernel.ts";
-import { MATMUL_TILE } from "./matmul.ts";
 import { roundedWords } from "./quantize_rows.ts";
 import { binding, matrixWords, PLACES, SHARD, text } from "./shared.ts";
 import { storeTile } from "./store_tile.ts";
+import { MATMUL_TILE, ofToken, range, tilePlaces, TOKENS_PER_THREAD } from "./tile.ts";
 
-const TOKENS_PER_THREAD = 8;
-const range = (n: number) => Array.from({ length: n }, (_, i) => i);
 const LETTERS = ["x", "y", "z", "w"];
 
 /** What the kernel computes. */
@@ -53,7 +51,6 @@ const FOUR_WEIGHTS: Readonly<Record<Bits, string>> = {
 export function matmulInt8Kernel({ label, bits, columns, epilogue }: Int8MatmulOptions): Kernel {
   const { values, total } = roundedWords(columns);
   const four = (of: (i: number) => string) => range(4).map(of).join(", ");
-  const token = (i: number) => `${i < 4 ? "low" : "high"}.${LETTERS[i % 4]}`;
   const body = `
 ${FOUR_WEIGHTS[bits]}
 var<workgroup> x_square: array<vec4<u32>, 128>; // [four columns][token / 4]
@@ -65,28 +62,19 @@ fn main(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let first_row = group.x * ${MATMUL_TILE}u;
-  let first_token = group.y * ${MATMUL_TILE}u;
-  let quad = lane / 8u;
-  let part = lane % 8u;
-  ${
-    range(4).map((i) =>
-      `let row${i} = min(first_row + quad * 4u + ${i}u, shard.rows - 1u);
-  let token${i} = min(first_token + quad * 4u + ${i}u, places.tokens - 1u) * ${total}u;`
-    ).join("\n  ")
-  }
-  let across = lane % 16u;
-  let down = lane / 16u;
+  ${tilePlaces()}
   ${range(TOKENS_PER_THREAD).map((i) => `var sum${i} = vec4<f32>();`).join("\n  ")}
   for (var square = 0u; square < QUADS / 8u; square++) {
     let at = square * 8u + part;
     w_square[part * 16u + quad] = vec4<u32>(${four((i) => `four_weights(row${i}, at)`)});
-    x_square[part * 16u + quad] = vec4<u32>(${four((i) => `x_rounded[token${i} + at]`)});
+    x_square[part * 16u + quad] = vec4<u32>(${
+    four((i) => `x_rounded[token${i} * ${total}u + at]`)
+  });
     if (part == 0u) {
       w_scales[quad] = vec4<f32>(${four((i) => `scale_of(row${i}, square)`)});
     } else if (part == 1u) {
       x_scales[quad] = bitcast<vec4<f32>>(vec4<u32>(
-        ${four((i) => `x_rounded[token${i} + ${values}u + square]`)}));
+        ${four((i) => `x_rounded[token${i} * ${total}u + ${values}u + square]`)}));
     }
     workgroupBarrier();
     ${range(TOKENS_PER_THREAD).map((i) => `var part${i} = vec4<i32>();`).join("\n    ")}
@@ -97,7 +85,7 @@ fn main(
       ${
     range(TOKENS_PER_THREAD).map((i) =>
       `part${i} += vec4<i32>(${
-        LETTERS.map((letter) => `dot4I8Packed(${token(i)}, w.${letter})`).join(", ")
+        LETTERS.map((letter) => `dot4I8Packed(${ofToken(i)}, w.${letter})`).join(", ")
       });`
     ).join("\n      ")
   }
