@@ -64,6 +64,18 @@ for (const device of DEVICES) {
   });
 }
 
+Deno.test("gatedGelu() on wasm gives no numbers too small to be quick with", async () => {
+  await useDevice("wasm");
+  const gates = Float32Array.from({ length: 400 }, (_, i) => -i / 10);
+  const tensors = tf.tidy(() => {
+    const [gate, ones] = [tf.tensor1d(gates), tf.ones([400])];
+    return [gatedGelu(gate, ones), ...tf.grads(gatedGelu)([gate, ones], ones)];
+  });
+  for (const values of await Promise.all(tensors.map(take))) {
+    assert.ok(values.every((value) => value === 0 || Math.abs(value) > 1e-30));
+  }
+});
+
 Deno.test("gelu() on webgpu takes more numbers than one axis of workgroups", async () => {
   if (!DEVICES.includes("webgpu")) return;
   await useDevice("webgpu");

@@ -31,6 +31,7 @@ import {
   get,
   i32,
   loadV128,
+  maxF32x4,
   minF32x4,
   mulF32x4,
   set,
@@ -71,8 +72,14 @@ const SINGLE: Readonly<Record<FunctionName, (x: number, up: number, dy: number) 
 const [X_AT, UP_AT, DY_AT, OUT_AT, SECOND_AT, BYTES, K] = [0, 1, 2, 3, 4, 5, 6];
 const [X, SIGMA, SCRATCH_A, SCRATCH_B, SCRATCH_C] = [7, 8, 9, 10, 11];
 
-/** exp() is exact up to here; beyond, σ is 0 as far as float32 can tell. */
+/** exp() is finite up to here, and σ is 1 long before. */
 const MOST = 88;
+/**
+ * Smaller than what counts beside anything, and taken off exp(v): behind it σ is 0. A number of 10⁻³⁸
+ * would do as well, but processors take some hundred cycles for a product of such ones, and an MLP
+ * whose gates are far below 0 is full of them.
+ */
+const LEAST = Math.exp(-60);
 
 const constant = (value: number) => splat(f32(value));
 const load = (base: number) => loadV128(placeAt(base, K));
@@ -82,13 +89,12 @@ const product = (...factors: Code[]) => factors.reduce((a, b) => mulF32x4(a, b))
 const curve = (b: number) =>
   addF32x4(constant(GELU_LINEAR), mulF32x4(constant(b), mulF32x4(get(X), get(X))));
 
+/** σ(v) = exp(v) / (1 + exp(v)) */
 const SET_SIGMA: Code = [
-  ...set(
-    SIGMA,
-    minF32x4(subF32x4(constant(0), mulF32x4(get(X), curve(GELU_CUBIC))), constant(MOST)),
-  ),
+  ...set(SIGMA, minF32x4(mulF32x4(get(X), curve(GELU_CUBIC)), constant(MOST))),
   ...exponential(SIGMA, SCRATCH_A, SCRATCH_B, SCRATCH_C),
-  ...set(SIGMA, divF32x4(constant(1), addF32x4(constant(1), get(SIGMA)))),
+  ...set(SIGMA, maxF32x4(subF32x4(get(SIGMA), constant(LEAST)), constant(0))),
+  ...set(SIGMA, divF32x4(get(SIGMA), addF32x4(constant(1), get(SIGMA)))),
 ];
 
 /** σ · (1 + x · (1 − σ) · (a + 3b · x²)) */
