@@ -124,6 +124,11 @@ export class PolicyEngine implements ChunkDecoder {
     return this.#engine.tuning;
   }
 
+  /** Its two parts, for measurements; they stay its own. */
+  get parts(): { readonly vision: VisionEncoder; readonly engine: DecodeEngine } {
+    return { vision: this.#vision, engine: this.#engine };
+  }
+
   /** GPU memory that it holds, in bytes. */
   get gpuBytes(): number {
     return this.#vision.gpuBytes + this.#engine.gpuBytes;

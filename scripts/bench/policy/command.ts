@@ -8,11 +8,10 @@ import { consoleLogger } from "../../../common/cli/logger.ts";
 import { chunkArithmetic } from "../../../common/engine/arithmetic.ts";
 import { cacheFolder, openTuningStore } from "../../../common/engine/tuning_store.ts";
 import { useDevice } from "../../../common/policy/backend.ts";
-import { VARIANTS } from "../../../common/policy/variants.ts";
 import { seededRandom } from "../../../common/random.ts";
 import { CAMERA_NAMES } from "../../../common/types.ts";
 import { measurementTable } from "../measurement.ts";
-import { makeUpModel } from "./made_up_model.ts";
+import { loadCheckpoint } from "./load_checkpoint.ts";
 import { loadRandom } from "./load_random.ts";
 import { measurePolicy, measureRates } from "./measure.ts";
 import { reportPolicy } from "./report.ts";
@@ -26,10 +25,12 @@ const COMMAND = {
   fields: ["seed", "variant", "device", "precision"],
   flags: {
     weights: {
-      kind: "choice",
-      choices: ["random"],
+      kind: "string",
       default: "random",
-      description: "Weights of true size that mean nothing: times depend on sizes alone.",
+      unit: "random or path",
+      description:
+        "random: weights of true size that mean nothing, since times depend on sizes alone. " +
+        "Or the folder of a checkpoint, which then decides the sizes.",
     },
     prefillTokens: {
       kind: "integer",
@@ -38,7 +39,8 @@ const COMMAND = {
       maximum: 4096,
       unit: "tokens",
       description:
-        "Tokens before the actions, pictures and prompt; 0 takes the image tokens and 80 more.",
+        "Tokens before the actions, pictures and prompt; 0 takes the image tokens and 80 more. A " +
+        "checkpoint's are those of its task.",
     },
     decodeTokens: {
       kind: "integer",
@@ -46,7 +48,7 @@ const COMMAND = {
       minimum: 1,
       maximum: 512,
       unit: "tokens",
-      description: "Action tokens of a chunk.",
+      description: "Action tokens of a chunk of random weights; a checkpoint decides its own.",
     },
     repeats: {
       kind: "integer",
@@ -76,7 +78,6 @@ export async function runPolicyBench(args: readonly string[], signal: AbortSigna
   if (parsed.kind === "help") return console.log(parsed.text);
   const { flags, config, given } = parsed;
   const precision = given.has("precision") ? config.precision : "int8";
-  const variant = VARIANTS[config.variant];
   const { gpu, reason } = await useDevice(config.device);
   if (!gpu) {
     throw new UsageError(
@@ -85,41 +86,36 @@ export async function runPolicyBench(args: readonly string[], signal: AbortSigna
     );
   }
   const log = consoleLogger();
-  const random = seededRandom(config.seed);
-  const madeUp = makeUpModel(variant, flags, random);
-  const { prefillTokens } = madeUp;
+  const folder = cacheFolder(Deno.env, Deno.build.os);
+  const store = folder === undefined ? undefined : openTuningStore(folder, log);
   console.log(`device     ${gpu.info.name} (${reason})`);
   console.log(`deno       ${Deno.version.deno}`);
+  log.info("loading the policy");
+  const settings = { config: { ...config, precision }, given, tune: { logger: log, store } };
+  using engines = flags.weights === "random"
+    ? await loadRandom(gpu, { ...settings, ...flags })
+    : await loadCheckpoint(gpu, { ...settings, dir: flags.weights });
+  const { variant, bench: { prefillTokens, maxTokens, model }, engine, loadMs } = engines;
   console.log(
-    `policy     ${config.variant} in ${precision}, ${flags.weights} weights, ` +
-      `${prefillTokens} tokens of prefix, ${madeUp.maxTokens} of actions`,
+    `policy     ${variant.name} in ${precision}, weights: ${flags.weights}, ` +
+      `${prefillTokens} tokens of prefix, at most ${maxTokens} of actions`,
   );
-  const folder = cacheFolder(Deno.env, Deno.build.os);
-  const tune = {
-    logger: log,
-    store: folder === undefined ? undefined : openTuningStore(folder, log),
-  };
   log.info("measuring the device");
   const rates = await measureRates(gpu);
-  log.info("loading the policy");
-  using engines = await loadRandom(gpu, { variant, madeUp, precision, seed: config.seed, tune });
-  const { vision, engine, loadMs } = engines;
   const times = await measurePolicy({
     gpu,
-    vision,
-    engine,
-    madeUp,
+    engines,
     repeats: flags.repeats,
-    random,
+    random: seededRandom(config.seed),
     onPart: (name) => log.info(`measuring ${name}`),
     signal,
   });
   const arithmetic = chunkArithmetic(variant, {
     cameras: CAMERA_NAMES.length,
     prefillTokens,
-    decodedTokens: madeUp.maxTokens,
+    decodedTokens: times.chunkTokens,
     bits: precision === "float32" ? 32 : precision === "int8" ? 8 : 4,
-    headRows: madeUp.model.grammar.vocabSize,
+    headRows: model.grammar.vocabSize,
     cacheNumberBytes: 4,
   });
   const { isSoftware } = gpu.info;
@@ -132,12 +128,11 @@ export async function runPolicyBench(args: readonly string[], signal: AbortSigna
     device: gpu.info,
     features: gpu.features,
     deno: Deno.version.deno,
-    variant: config.variant,
+    variant: variant.name,
     precision,
     weights: flags.weights,
     cameras: CAMERA_NAMES.length,
     prefillTokens,
-    decodeTokens: madeUp.maxTokens,
     repeats: flags.repeats,
     loadMs,
     tuning: engine.tuning,

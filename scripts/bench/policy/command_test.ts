@@ -44,9 +44,24 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name: "bench policy measures a checkpoint with its own sizes and words",
+  ignore: reason !== undefined,
+  async fn() {
+    const checkpoint = fileURLToPath(new URL("../../../common/pretrained/reach", import.meta.url));
+    const { code, out, errors } = await run(
+      ...["--weights", checkpoint, "--device", "webgpu", "--json", "--repeats", "1"],
+    );
+    assert.equal(code, 0, errors);
+    const report = JSON.parse(out.slice(out.lastIndexOf("\n") + 1));
+    assert.equal(report.variant, "tiny");
+    assert.ok(report.chunkTokens > 0 && report.chunkTokens < 64);
+    assert.ok(report.chunkMs.p50 > 0);
+  },
+});
+
 Deno.test("bench policy ends wrong usage with one sentence", async () => {
   const cases: [string[], RegExp][] = [
-    [["--weights", "somewhere"], /^Invalid --weights: .*random/],
     [["--variant", "tiny", "--device", "wasm"], /without a GPU: --device wasm gave none/],
     [["--decode-tokens", "0"], /^Invalid --decode-tokens: it is 0/],
   ];

@@ -3,48 +3,42 @@
  * @module
  */
 
-import type { Precision } from "../../../common/config/config.ts";
+import type { Config } from "../../../common/config/config.ts";
 import type { GpuDevice } from "../../../common/device/gpu_device.ts";
 import { DecodeEngine } from "../../../common/engine/decode_engine.ts";
 import { randomVisionWeights } from "../../../common/engine/random_vision_weights.ts";
 import { randomWeights } from "../../../common/engine/random_weights.ts";
 import type { TuneOptions } from "../../../common/engine/tuner.ts";
 import { VisionEncoder } from "../../../common/engine/vision_encoder.ts";
-import type { PolicyVariant } from "../../../common/policy/variants.ts";
+import { type PolicyVariant, VARIANTS } from "../../../common/policy/variants.ts";
 import { seededRandom } from "../../../common/random.ts";
 import { CAMERA_NAMES } from "../../../common/types.ts";
-import type { MadeUpModel } from "./made_up_model.ts";
-
-/** A policy on the device, and how long it took to get there. Owner of both parts. */
-export interface LoadedEngines extends Disposable {
-  /** Image encoder. */
-  readonly vision: VisionEncoder;
-  /** Language model. */
-  readonly engine: DecodeEngine;
-  /** Weights from host memory to the device, kernels tuned and compiled, ms. */
-  readonly loadMs: number;
-}
+import type { LoadedEngines } from "./bench_model.ts";
+import { makeUpModel } from "./made_up_model.ts";
 
 /**
  * Draw weights and load them.
  *
  * @param gpu The device.
- * @param options.variant Sizes.
- * @param options.madeUp The language model.
- * @param options.precision How matrices are kept.
- * @param options.seed Of the weights.
+ * @param options.config Seed, sizes, and how matrices are kept.
+ * @param options.prefillTokens Tokens before the actions; 0 for the usual number.
+ * @param options.decodeTokens Tokens of a chunk.
  * @param options.tune How kernels are chosen.
+ * @returns The policy; its load is that of weights from host memory, kernels tuned and compiled.
  * @throws {GpuMemoryError} If the device has no room.
  */
 export async function loadRandom(gpu: GpuDevice, options: {
-  readonly variant: PolicyVariant;
-  readonly madeUp: MadeUpModel;
-  readonly precision: Precision;
-  readonly seed: number;
+  readonly config: Pick<Config, "seed" | "variant" | "precision">;
+  readonly prefillTokens: number;
+  readonly decodeTokens: number;
   readonly tune: TuneOptions;
 }): Promise<LoadedEngines> {
-  const { variant: { siglip, gemma, quantized }, madeUp: { model }, precision, tune } = options;
-  const random = seededRandom(options.seed);
+  const { config: { precision, seed }, tune } = options;
+  const variant: PolicyVariant = VARIANTS[options.config.variant];
+  const { siglip, gemma, quantized } = variant;
+  const random = seededRandom(seed);
+  const bench = makeUpModel(variant, options, random);
+  const { model } = bench;
   const storage = { precision, quantized };
   const size = { siglip, width: gemma.width, cameras: CAMERA_NAMES.length };
   // Numbers are drawn before the clock starts: a checkpoint's come from its files.
@@ -62,5 +56,5 @@ export async function loadRandom(gpu: GpuDevice, options: {
   await gpu.device.queue.onSubmittedWorkDone();
   const loadMs = performance.now() - start;
   const owned = stack.move();
-  return { vision, engine, loadMs, [Symbol.dispose]: () => owned.dispose() };
+  return { variant, bench, vision, engine, loadMs, [Symbol.dispose]: () => owned.dispose() };
 }

@@ -7,12 +7,12 @@
  * @module
  */
 
-import type { EngineModel } from "../../../common/engine/engine_model.ts";
 import { type PolicyVariant, tokensPerImage } from "../../../common/policy/variants.ts";
 import { normal, type RandomSource } from "../../../common/random.ts";
 import { FastTokenizer } from "../../../common/tokenizer/fast.ts";
 import { ChunkGrammar } from "../../../common/tokenizer/grammar.ts";
 import { CAMERA_NAMES } from "../../../common/types.ts";
+import type { BenchModel } from "./bench_model.ts";
 
 /** H and A of a chunk of two arms. */
 const HORIZON = 16;
@@ -28,20 +28,6 @@ const SHAKE = 0.1;
 /** Made-up demonstrations that the tokenizer is fitted to. */
 const CHUNKS = 600;
 
-/** A model, and how long its sequences are. */
-export interface MadeUpModel {
-  /** What an engine must know. */
-  readonly model: EngineModel;
-  /** Tokens before the actions: pictures, prompt, `Action: `. */
-  readonly prefillTokens: number;
-  /** Ids of the prompt, text tokens before `Action: `. */
-  readonly prompt: Int32Array;
-  /** Ids that stand for `Action: `. */
-  readonly forced: Int32Array;
-  /** Most action tokens of a chunk; random weights use them all up. */
-  readonly maxTokens: number;
-}
-
 /**
  * Make up a model.
  *
@@ -54,7 +40,7 @@ export function makeUpModel(
   variant: PolicyVariant,
   lengths: { readonly prefillTokens: number; readonly decodeTokens: number },
   random: RandomSource,
-): MadeUpModel {
+): BenchModel {
   const { gemma, siglip, fastSkipTokens, decodePositions } = variant;
   const imageTokens = tokensPerImage(siglip) * CAMERA_NAMES.length;
   const prefillTokens = lengths.prefillTokens || imageTokens + TEXT_TOKENS;

@@ -8,12 +8,10 @@ import { copyBandwidth, DEFAULT_BANDWIDTH_BYTES } from "../../../common/device/c
 import type { GpuDevice } from "../../../common/device/gpu_device.ts";
 import { benchEngine } from "../../../common/engine/bench.ts";
 import { benchVision } from "../../../common/engine/bench_vision.ts";
-import type { DecodeEngine } from "../../../common/engine/decode_engine.ts";
-import type { VisionEncoder } from "../../../common/engine/vision_encoder.ts";
 import type { RandomSource } from "../../../common/random.ts";
 import { CAMERA_NAMES, type RgbImage } from "../../../common/types.ts";
 import { median, percentile } from "../../statistics.ts";
-import type { MadeUpModel } from "./made_up_model.ts";
+import type { LoadedEngines } from "./bench_model.ts";
 
 /** What a chunk takes. */
 export interface PolicyTimes {
@@ -71,12 +69,8 @@ export async function measureRates(gpu: GpuDevice): Promise<MeasuredRates> {
 export interface MeasuredPolicy {
   /** The device. */
   readonly gpu: GpuDevice;
-  /** Image encoder. */
-  readonly vision: VisionEncoder;
-  /** Language model. */
-  readonly engine: DecodeEngine;
-  /** What they are shown. */
-  readonly madeUp: MadeUpModel;
+  /** The policy. */
+  readonly engines: LoadedEngines;
   /** Timings behind each median. */
   readonly repeats: number;
   /** Where noise on the pictures and draws come from. */
@@ -89,8 +83,8 @@ export interface MeasuredPolicy {
 
 /** Measure all parts. */
 export async function measurePolicy(measured: MeasuredPolicy): Promise<PolicyTimes> {
-  const { gpu, vision, engine, madeUp, repeats, onPart, signal } = measured;
-  const { prompt, forced } = madeUp;
+  const { gpu, engines: { vision, engine, bench }, repeats, onPart, signal } = measured;
+  const { prompt, forced } = bench;
   const step = (name: string) => {
     signal.throwIfAborted();
     onPart(name);
@@ -120,8 +114,8 @@ export async function measurePolicy(measured: MeasuredPolicy): Promise<PolicyTim
 async function timeChunks(
   measured: MeasuredPolicy,
 ): Promise<Pick<PolicyTimes, "chunkMs" | "chunkTokens" | "repeatedChunkMs">> {
-  const { vision, engine, madeUp, repeats, random, signal } = measured;
-  const { prompt, forced, maxTokens } = madeUp;
+  const { engines: { vision, engine, bench }, repeats, random, signal } = measured;
+  const { prompt, forced, maxTokens } = bench;
   const chunk = async (pictures: readonly RgbImage[]) => {
     signal.throwIfAborted();
     const start = performance.now();
@@ -146,7 +140,7 @@ async function timeChunks(
 }
 
 /** A picture of noise a camera, none like one before. */
-function noisyPictures({ vision, random }: MeasuredPolicy): RgbImage[] {
+function noisyPictures({ engines: { vision }, random }: MeasuredPolicy): RgbImage[] {
   const { imageSize: side } = vision.model.siglip;
   return CAMERA_NAMES.map(() => {
     const block = Uint8Array.from({ length: 4099 }, () => 256 * random());
