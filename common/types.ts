@@ -39,8 +39,10 @@ export interface Observation {
 
 /** What a control step did. */
 export interface StepOutcome {
-  /** Reward of this step alone. */
+  /** Reward of this step alone, whoever gave it. */
   readonly reward: number;
+  /** What of it a person gave; nothing if absent. */
+  readonly humanReward?: number;
   /** The task has ended by itself: success or failure. No value is bootstrapped. */
   readonly isTerminal: boolean;
   /** The time limit has ended the episode. The value of the final observation is bootstrapped. */
@@ -99,7 +101,16 @@ export interface SampledChunk {
   readonly value: number;
 }
 
-/** One chunk's worth of experience: what the learner trains on. */
+/** Who may move the robot: the policy, or a person who has taken over from it. */
+export const DRIVERS = ["policy", "person"] as const;
+
+/** One of {@link DRIVERS}. */
+export type Driver = (typeof DRIVERS)[number];
+
+/**
+ * One chunk's worth of experience: what the learner trains on. A chunk of which no step was executed
+ * is no experience, and none of these.
+ */
 export interface ChunkTransition {
   /** Unique over all controllers and restarts. The learner drops a second one with the same id. */
   readonly chunkId: string;
@@ -107,34 +118,52 @@ export interface ChunkTransition {
   readonly episodeId: string;
   /** Position of the chunk in its episode, from 0. */
   readonly chunkIndex: number;
-  /** Version of the weights that sampled the chunk. */
+  /** Who moved the robot. */
+  readonly driver: Driver;
+  /** Version of the weights that sampled the chunk or, of a person's, told its value. */
   readonly policyVersion: number;
   /** The exact pixels, state and prompt that the policy saw. */
   readonly observation: Observation;
-  /** FAST ids `[S]`. */
+  /** FAST ids `[S]`. Of a person's chunk: the executed targets, the last one repeated up to H. */
   readonly tokens: Int32Array;
-  /** Behaviour log-probability of the tokens, in nats, ≤ 0. */
+  /** Behaviour log-probability of the tokens, in nats, ≤ 0. Of a person's chunk, which has none, 0. */
   readonly logProb: number;
   /**
    * Behaviour log-probability of each token `[S]`, in nats, ≤ 0. They add up to `logProb` but for
-   * rounding: within 1e-4 · (1 + |logProb|).
+   * rounding: within 1e-4 · (1 + |logProb|). Of a person's chunk, which has none, `[0]`.
    */
   readonly tokenLogProbs: Float32Array;
-  /** What computed the log-probabilities: they are that policy's own, not the learner's. */
+  /** What computed log-probabilities and value: they are that policy's own, not the learner's. */
   readonly behaviour: Behaviour;
   /** The critic's value at sampling time. */
   readonly value: number;
-  /** Sum of the rewards of the executed steps. */
+  /** Sum of the rewards of the executed steps, whoever gave them. */
   readonly reward: number;
+  /**
+   * Reward of each executed step `[h]`, whoever gave it. They add up to `reward` but for rounding:
+   * within 1e-4 · (1 + Σ|r|).
+   */
+  readonly stepRewards: Float32Array;
+  /** What of `stepRewards` a person gave: `[h]`, or `[0]` where nobody gave any. */
+  readonly humanRewards: Float32Array;
   /** Control steps truly executed, 1…H. */
   readonly stepsExecuted: number;
   /** The episode ended by success or failure inside this chunk. */
   readonly isTerminal: boolean;
   /** The time limit ended the episode inside this chunk. */
   readonly isTruncated: boolean;
+  /**
+   * A stop, a fault or the program's end has ended the episode inside this chunk or right after it. Of
+   * this, `isTerminal` and `isTruncated` at most one holds; none does while the episode goes on.
+   */
+  readonly isCutShort: boolean;
   /** The episode had met its success condition by the end of this chunk. */
   readonly isSuccess: boolean;
-  /** Value of the observation after the last step of a truncated episode; 0 otherwise. */
+  /**
+   * The critic's value of the observation after the last executed step, where the episode was
+   * truncated or cut short; 0 otherwise. Where nobody could look any more it is that of the last
+   * observation of the episode.
+   */
   readonly finalValue: number;
 }
 

@@ -15,9 +15,12 @@ Deno.test("executeChunk() executes every step in order and sums their rewards", 
   const { robot, outcome } = await execute({ steps: 9, end: "failure" });
   assert.deepEqual(outcome, {
     reward: 6,
+    stepRewards: Float32Array.of(1, 2, 3),
+    humanRewards: new Float32Array(0),
     stepsExecuted: 3,
     isTerminal: false,
     isTruncated: false,
+    isCutShort: false,
     isSuccess: false,
   });
   assert.deepEqual(robot.actions, [0, 1, 2].map((t) => CHUNK.slice(14 * t, 14 * (t + 1))));
@@ -32,8 +35,10 @@ Deno.test("executeChunk() stops at the end of an episode and says what it was", 
   ];
   for (const [end, isTerminal, isTruncated, isSuccess] of cases) {
     const { robot, outcome } = await execute({ steps: 2, end });
-    const flags = { isTerminal, isTruncated, isSuccess };
-    assert.deepEqual(outcome, { reward: 3, stepsExecuted: 2, ...flags });
+    const { stepRewards, humanRewards, ...others } = outcome;
+    assert.deepEqual([...stepRewards, ...humanRewards], [1, 2]);
+    const flags = { isTerminal, isTruncated, isCutShort: false, isSuccess };
+    assert.deepEqual(others, { reward: 3, stepsExecuted: 2, ...flags });
     assert.equal(robot.actions.length, 2);
   }
 });

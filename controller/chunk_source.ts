@@ -18,9 +18,14 @@ export interface ChunkRunner {
    *
    * @param policy May be another one each time.
    * @param policyVersion Recorded in the transitions.
+   * @param progress How much of the run is done, 0–1; default 0.
    * @returns Transitions that have become complete; may be none.
    */
-  advance(policy: ActorCritic, policyVersion: number): Promise<ChunkTransition[]>;
+  advance(
+    policy: ActorCritic,
+    policyVersion: number,
+    progress?: number,
+  ): Promise<ChunkTransition[]>;
 }
 
 /** Open robots. Owner of them. */

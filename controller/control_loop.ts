@@ -12,6 +12,8 @@ import type { ChunkRunner } from "./chunk_source.ts";
 export interface NewWeights {
   /** Their version. */
   readonly version: number;
+  /** How much of the run was done when they were published, 0–1; 0 if absent. */
+  readonly progress?: number;
   /** All weights under prefixed names. */
   readonly tensors: readonly HostTensor[];
 }
@@ -55,19 +57,21 @@ const CAPACITY_POLL_MS = 1000;
 export async function runControlLoop(parts: ControlLoopParts): Promise<void> {
   const { runner, policy, assign, recover, sink, onChunks, signal } = parts;
   let version = parts.policyVersion;
+  let progress = 0;
   while (!signal.aborted) {
     const actor = await policy();
     const weights = sink.takeLatestWeights();
     if (weights) {
       assign(weights);
       version = weights.version;
+      progress = weights.progress ?? 0;
     }
     if (!sink.hasCapacity()) {
       await sink.until(() => sink.hasCapacity() || signal.aborted, CAPACITY_POLL_MS);
       continue;
     }
     try {
-      const transitions = await runner.advance(actor, version);
+      const transitions = await runner.advance(actor, version, progress);
       for (const transition of transitions) sink.send(transition);
       onChunks(transitions, version);
     } catch (error) {

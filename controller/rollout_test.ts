@@ -158,7 +158,7 @@ Deno.test("evaluatePolicy() counts successes, rewards and steps of held-out epis
   await assert.rejects(stopped, /stopped by a test/);
 });
 
-Deno.test("Rollout infers a chunk again that the policy failed at, and gives up episodes without a final value", async () => {
+Deno.test("Rollout infers a chunk again that the policy failed at, and asks again for a final value", async () => {
   using policy = makePolicy();
   const rollout = new Rollout({
     robots: [new ScriptedRobot(() => ({ steps: 6, end: "timeout" }))],
@@ -181,6 +181,9 @@ Deno.test("Rollout infers a chunk again that the policy failed at, and gives up 
   assert.equal(second.isTruncated, true);
   await rollout.advance(policy, 0);
   await assert.rejects(rollout.advance(failing("observationValues"), 0), /lost/);
-  const [next] = await rollout.advance(policy, 0);
-  assert.equal(next.chunkId, "episode-2.0");
+  // What was executed is not lost: the next call gets its value, under the weights that sampled it.
+  const [next] = await rollout.advance(policy, 7);
+  assert.deepEqual([next.chunkId, next.isTruncated], ["episode-1.1", true]);
+  assert.ok(next.policyVersion === 0 && next.finalValue !== 0);
+  assert.equal((await rollout.advance(policy, 7))[0].chunkId, "episode-2.0");
 });

@@ -3,6 +3,7 @@
  * @module
  */
 
+import { endsEpisode } from "../common/chunk_end.ts";
 import type { Config } from "../common/config/config.ts";
 import { listen } from "../common/http/listen.ts";
 import { closeGpu, currentGpu, useGpu } from "../common/device/current_gpu.ts";
@@ -261,9 +262,9 @@ function count(
   transitions: readonly ChunkTransition[],
 ): void {
   counts.chunks += transitions.length;
-  for (const { isTerminal, isTruncated, isSuccess } of transitions) {
-    if (!isTerminal && !isTruncated) continue;
+  for (const transition of transitions) {
+    if (!endsEpisode(transition)) continue;
     counts.episodes++;
-    if (isSuccess) counts.successes++;
+    if (transition.isSuccess) counts.successes++;
   }
 }

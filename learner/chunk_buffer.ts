@@ -8,6 +8,7 @@
  * @module
  */
 
+import { endsEpisode } from "../common/chunk_end.ts";
 import type { ChunkTransition } from "../common/types.ts";
 
 /** Consecutive chunks of one episode, ready to be trained on. */
@@ -145,5 +146,5 @@ export class ChunkBuffer {
 function readyIn(chunks: readonly ChunkTransition[]): number {
   const last = chunks.at(-1);
   if (!last) return 0;
-  return last.isTerminal || last.isTruncated ? chunks.length : chunks.length - 1;
+  return endsEpisode(last) ? chunks.length : chunks.length - 1;
 }

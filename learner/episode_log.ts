@@ -3,20 +3,35 @@
  * @module
  */
 
+import { type ChunkEnd, endOf, endsEpisode } from "../common/chunk_end.ts";
 import type { ChunkTransition } from "../common/types.ts";
 
 /** A finished episode. */
 export interface FinishedEpisode {
   /** Its id. */
   readonly episodeId: string;
-  /** Sum of its rewards. */
+  /** Sum of its rewards, whoever gave them. */
   readonly reward: number;
-  /** Control steps executed. */
+  /** What of it people gave. */
+  readonly humanReward: number;
+  /** Control steps executed, whoever drove. */
   readonly steps: number;
+  /** Those that a person drove. */
+  readonly humanSteps: number;
+  /** How it ended; never that it goes on. */
+  readonly end: ChunkEnd;
   /** The success condition was met. */
   readonly isSuccess: boolean;
   /** Version of the weights of its last chunk. */
   readonly policyVersion: number;
+}
+
+/** What adds up. */
+interface Sums {
+  reward: number;
+  humanReward: number;
+  steps: number;
+  humanSteps: number;
 }
 
 /** Most episodes in progress that are remembered; a controller that died leaves its own behind. */
@@ -24,7 +39,7 @@ const MAX_OPEN_EPISODES = 10_000;
 
 /** Adds chunks up to episodes. */
 export class EpisodeLog {
-  readonly #open = new Map<string, { reward: number; steps: number }>();
+  readonly #open = new Map<string, Sums>();
   #finished: FinishedEpisode[] = [];
   #total: number;
 
@@ -47,17 +62,20 @@ export class EpisodeLog {
    */
   add(chunk: ChunkTransition): FinishedEpisode | undefined {
     const { episodeId } = chunk;
-    const sum = this.#open.get(episodeId) ?? { reward: 0, steps: 0 };
+    const sum = this.#open.get(episodeId) ??
+      { reward: 0, humanReward: 0, steps: 0, humanSteps: 0 };
     sum.reward += chunk.reward;
+    sum.humanReward += chunk.humanRewards.reduce((total, one) => total + one, 0);
     sum.steps += chunk.stepsExecuted;
-    if (!chunk.isTerminal && !chunk.isTruncated) {
+    if (chunk.driver === "person") sum.humanSteps += chunk.stepsExecuted;
+    if (!endsEpisode(chunk)) {
       this.#open.set(episodeId, sum);
       if (this.#open.size > MAX_OPEN_EPISODES) this.#open.delete(this.#open.keys().next().value!);
       return undefined;
     }
     this.#open.delete(episodeId);
     const { isSuccess, policyVersion } = chunk;
-    const episode = { episodeId, ...sum, isSuccess, policyVersion };
+    const episode = { episodeId, ...sum, end: endOf(chunk), isSuccess, policyVersion };
     this.#finished.push(episode);
     this.#total++;
     return episode;

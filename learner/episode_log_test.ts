@@ -9,9 +9,26 @@ Deno.test("EpisodeLog adds up interleaved episodes and tells each once", () => {
   assert.equal(add("a", 0), undefined);
   assert.equal(add("b", 0, { reward: -1 }), undefined);
   const ended = { isTerminal: true, isSuccess: true, policyVersion: 3, stepsExecuted: 4 };
-  const a = { episodeId: "a", reward: 3, steps: 14, isSuccess: true, policyVersion: 3 };
+  const nobody = { humanReward: 0, humanSteps: 0 };
+  const a = {
+    episodeId: "a",
+    reward: 3,
+    ...nobody,
+    steps: 14,
+    end: "success",
+    isSuccess: true,
+    policyVersion: 3,
+  };
   assert.deepEqual(add("a", 1, ended), a);
-  const b = { episodeId: "b", reward: 0.5, steps: 20, isSuccess: false, policyVersion: 0 };
+  const b = {
+    episodeId: "b",
+    reward: 0.5,
+    ...nobody,
+    steps: 20,
+    end: "time_limit",
+    isSuccess: false,
+    policyVersion: 0,
+  };
   assert.deepEqual(add("b", 1, { isTruncated: true }), b);
   assert.equal(log.total, 9);
   assert.deepEqual(log.takeFinished(), [a, b]);

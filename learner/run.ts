@@ -89,7 +89,11 @@ export async function runLearner(
     runName: config.expName,
     initialization,
     signature: ready.signature,
-    initialWeights: { version: progress.policyVersion, tensors: ready.weights },
+    initialWeights: {
+      version: progress.policyVersion,
+      progress: runProgress(config, progress),
+      tensors: ready.weights,
+    },
     intake: createIntake(new ChunkDedup(), (chunk) => {
       buffer.add(chunk);
       recorder.episode(episodes.add(chunk));
@@ -137,7 +141,8 @@ export async function runLearner(
       trainer,
       progress,
       signal,
-      publish: (version, tensors) => server.publish(version, tensors),
+      publish: (version, tensors) =>
+        server.publish(version, tensors, runProgress(config, progress)),
       onUpdate: async (record, newWeights) => {
         latest = record;
         weights = newWeights;
@@ -169,6 +174,12 @@ export async function runLearner(
     checkpoint: checkpoints.lastPath,
     seconds: (performance.now() - start) / 1000,
   };
+}
+
+/** How much of the run is done, 0–1. */
+function runProgress(config: Config, { updates, controlSteps }: Progress): number {
+  const done = config.updates > 0 ? updates / config.updates : controlSteps / config.totalSteps;
+  return Math.min(1, done);
 }
 
 /**

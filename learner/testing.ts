@@ -22,11 +22,15 @@ const BLANK: Observation = {
 
 /** A transition of which only the given fields matter. */
 export function makeTransition(changes: Partial<ChunkTransition> = {}): ChunkTransition {
-  const { episodeId = "episode", chunkIndex = 0 } = changes;
+  const { episodeId = "episode", chunkIndex = 0, reward = 0, stepsExecuted = 4 } = changes;
+  // Earned in the last step.
+  const stepRewards = new Float32Array(stepsExecuted);
+  stepRewards[stepsExecuted - 1] = reward;
   return {
     chunkId: `${episodeId}.${chunkIndex}`,
     episodeId,
     chunkIndex,
+    driver: "policy",
     policyVersion: 0,
     observation: BLANK,
     tokens: Int32Array.of(0),
@@ -34,10 +38,13 @@ export function makeTransition(changes: Partial<ChunkTransition> = {}): ChunkTra
     tokenLogProbs: Float32Array.of(-1),
     behaviour: { precision: "float32", decoder: "wasm" },
     value: 0,
-    reward: 0,
-    stepsExecuted: 4,
+    reward,
+    stepRewards,
+    humanRewards: new Float32Array(0),
+    stepsExecuted,
     isTerminal: false,
     isTruncated: false,
+    isCutShort: false,
     isSuccess: false,
     finalValue: 0,
     ...changes,

@@ -67,7 +67,7 @@ Deno.test("LearnerLink receives weights that are larger than a frame", async () 
   link.connect();
   let latest = null;
   await link.expect("weights", () => (latest = link.takeLatestWeights()) !== null);
-  assert.deepEqual(latest, { version: 1, tensors });
+  assert.deepEqual(latest, { version: 1, progress: 0, tensors });
 });
 
 Deno.test("LearnerLink sends every chunk once, in order", async () => {

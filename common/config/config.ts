@@ -153,6 +153,14 @@ export interface CollectionConfig {
   readonly maxEpisodeSteps: number;
   /** Most policy versions that a chunk may be behind when it is trained on. */
   readonly maxStaleness: number;
+  /** Control steps of a chunk that are executed; 0 is all of them. */
+  readonly executeSteps: number;
+  /** The same at the end of the run, reached in a line; 0 stays with `executeSteps`. */
+  readonly executeStepsFinal: number;
+  /** Mean entropy of a chunk's tokens above which only `executeMinSteps` are executed; 0 is off. */
+  readonly executeUncertainty: number;
+  /** Control steps that are executed of a chunk that the policy is unsure of. */
+  readonly executeMinSteps: number;
 }
 
 /** Chunk-level proximal policy optimisation. */

@@ -44,6 +44,10 @@ const BASE = {
   numEnvs: 4,
   maxEpisodeSteps: 400, // gym-aloha's limit: 8 s at 50 Hz
   maxStaleness: 2,
+  executeSteps: 0,
+  executeStepsFinal: 0,
+  executeUncertainty: 0,
+  executeMinSteps: 1,
 
   updates: 0,
   valueLearningRate: 1e-3,

@@ -35,6 +35,15 @@ const RULES: readonly Rule[] = [
       `steps: lower it, or raise ${spell("maxEpisodeSteps")}`,
   },
   {
+    holds: (c) => Math.max(c.executeSteps, c.executeStepsFinal, c.executeMinSteps) <= c.horizon,
+    sentence: (c, spell) =>
+      `${spell("executeSteps")}, ${spell("executeStepsFinal")} and ${
+        spell("executeMinSteps")
+      } are ` +
+      `${c.executeSteps}, ${c.executeStepsFinal} and ${c.executeMinSteps}, but a chunk has only ` +
+      `${c.horizon} control steps: lower them, or raise ${spell("horizon")}`,
+  },
+  {
     holds: (c) => c.updates > 0 || c.totalSteps >= c.chunksPerUpdate * c.horizon,
     sentence: (c, spell) =>
       `${

@@ -172,6 +172,26 @@ const collection = {
     "policy versions",
     "How many versions a chunk's policy may be behind the learner's; older chunks are dropped.",
   ),
+  executeSteps: field(
+    z.int().min(0).max(100),
+    "control steps",
+    "Control steps of a chunk that are executed before the next one is inferred; 0 is all of them.",
+  ),
+  executeStepsFinal: field(
+    z.int().min(0).max(100),
+    "control steps",
+    "The same at the end of the run: it moves in a line from --execute-steps; 0 stays there.",
+  ),
+  executeUncertainty: field(
+    z.number().min(0).max(20),
+    "nats per token",
+    "Mean entropy of a chunk's tokens above which only --execute-min-steps are executed; 0 is off.",
+  ),
+  executeMinSteps: field(
+    z.int().min(1).max(100),
+    "control steps",
+    "Control steps that are executed of a chunk that the policy is unsure of.",
+  ),
 };
 
 const ppo = {

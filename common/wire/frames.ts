@@ -91,7 +91,7 @@ export function decodeFrame(frame: Uint8Array, options: FrameOptions = {}): Mess
 export function transitionBytes(transition: ChunkTransition): number {
   const { images, state, prompt } = transition.observation;
   let bytes = ITEM_OVERHEAD_BYTES + state.byteLength + transition.tokens.byteLength +
-    transition.tokenLogProbs.byteLength +
+    transition.tokenLogProbs.byteLength + rewardBytes(transition) +
     3 * (prompt.length + transition.chunkId.length + transition.episodeId.length);
   for (const image of Object.values(images)) bytes += image.data.byteLength;
   return bytes;
@@ -113,9 +113,13 @@ function measure(message: Message): { arrayBytes: number; items: number } {
 
 function arrayBytesOf(transition: ChunkTransition): number {
   let bytes = transition.observation.state.byteLength + transition.tokens.byteLength +
-    transition.tokenLogProbs.byteLength;
+    transition.tokenLogProbs.byteLength + rewardBytes(transition);
   for (const image of Object.values(transition.observation.images)) bytes += image.data.byteLength;
   return bytes;
+}
+
+function rewardBytes({ stepRewards, humanRewards }: ChunkTransition): number {
+  return stepRewards.byteLength + humanRewards.byteLength;
 }
 
 function tooLarge(what: string, bytes: number, cap: number): WireError {

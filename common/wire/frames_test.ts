@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { PRECISIONS } from "../config/config.ts";
-import { type ChunkTransition, DECODERS } from "../types.ts";
+import { type ChunkTransition, DECODERS, DRIVERS } from "../types.ts";
 import { decodeFrame, encodeFrame, transitionBytes } from "./frames.ts";
 import { checkStructure } from "./frame_limits.ts";
-import { findLogProbFault, LOG_PROB_SUM_TOLERANCE, type RefusalReason } from "./log_probs.ts";
+import { findLogProbFault, LOG_PROB_SUM_TOLERANCE } from "./log_probs.ts";
 import type { Message } from "./messages.ts";
+import type { RefusalReason } from "./refusals.ts";
+import { findRewardFault } from "./rewards.ts";
 import { sampleTensors, sampleTransition } from "./testing.ts";
 import { pack } from "./typed_arrays.ts";
 import { parseTransition } from "./validate.ts";
@@ -53,20 +55,27 @@ const arbitraryTransition: fc.Arbitrary<ChunkTransition> = fc.record({
   nats: fc.float32Array({ min: -1e4, max: 0, noNaN: true, minLength: 40, maxLength: 40 }),
   precision: fc.constantFrom(...PRECISIONS),
   decoder: fc.constantFrom(...DECODERS),
+  driver: fc.constantFrom(...DRIVERS),
   value: double,
-  reward: double,
   finalValue: double,
-  stepsExecuted: fc.integer({ min: 1, max: 50 }),
-  isTerminal: fc.boolean(),
-  isTruncated: fc.boolean(),
+  rewards: fc.float32Array({ noNaN: true, noDefaultInfinity: true, minLength: 1, maxLength: 50 }),
+  isJudged: fc.boolean(),
+  end: fc.constantFrom("isTerminal", "isTruncated", "isCutShort", "none"),
   isSuccess: fc.boolean(),
   state: fc.array(float, { minLength: 14, maxLength: 14 }),
   prompt: fc.string({ unit: "grapheme" }),
-}).map(({ state, prompt, nats, precision, decoder, ...fields }) => {
+}).map(({ state, prompt, nats, precision, decoder, rewards, isJudged, end, ...fields }) => {
   const { images } = sampleTransition(fields.chunkIndex).observation;
-  const tokenLogProbs = nats.slice(0, fields.tokens.length);
+  const tokenLogProbs = nats.slice(0, fields.driver === "person" ? 0 : fields.tokens.length);
   return {
     ...fields,
+    reward: rewards.reduce((sum, one) => sum + one, 0),
+    stepRewards: rewards,
+    humanRewards: isJudged ? rewards : new Float32Array(0),
+    stepsExecuted: rewards.length,
+    isTerminal: end === "isTerminal",
+    isTruncated: end === "isTruncated",
+    isCutShort: end === "isCutShort",
     logProb: tokenLogProbs.reduce((sum, one) => sum + one, 0),
     tokenLogProbs,
     behaviour: { precision, decoder },
@@ -230,6 +239,73 @@ Deno.test("decodeFrame() says why log-probabilities are refused", () => {
   cases.forEach(([_, __, pattern], i) => assert.match(message.refused![i].sentence, pattern));
 });
 
+Deno.test("decodeFrame() says why rewards, ends and shapes are refused", () => {
+  const good = sampleTransition(0);
+  const { stepRewards: rewards, observation } = good;
+  const picture = { width: 4, height: 4, data: new Uint8Array(47) };
+  const images = { ...observation.images, cam_high: picture };
+  const person = { driver: "person", logProb: 0, tokenLogProbs: new Float32Array(0) } as const;
+  const cases: [RefusalReason, Partial<ChunkTransition>, RegExp][] = [
+    ["shape", { stepRewards: rewards.slice(1) }, /one number an executed step, got 3 for 4/],
+    ["shape", { stepsExecuted: 5 }, /got 4 for 5/],
+    ["shape", { humanRewards: rewards.slice(2) }, /humanRewards: must be empty or .* got 2 for 4/],
+    ["reward", { stepRewards: rewards.with(2, NaN) }, /stepRewards: .* finite, got NaN at index 2/],
+    ["reward", { humanRewards: rewards.with(0, -Infinity) }, /humanRewards: .* got -Infinity/],
+    ["reward", { reward: NaN }, /reward: must be finite, got NaN/],
+    ["reward", { reward: 1.6 }, /the sum of the steps', which is 1.5, got 1.6/],
+    ["end", { isTerminal: true, isTruncated: true }, /isTerminal: contradicts isTruncated/],
+    ["end", { isTruncated: true, isCutShort: true }, /isTruncated: contradicts isCutShort/],
+    ["shape", { tokens: new Int32Array(0) }, /tokens: must have 1 to 8192/],
+    ["shape", { observation: { ...observation, state: new Float32Array(7) } }, /14 numbers, got 7/],
+    ["shape", { observation: { ...observation, images } }, /48 bytes for 4x4 RGB, got 47/],
+    ["log_prob_length", { ...person, logProb: -1 }, /must be empty and logProb 0/],
+    ["log_prob_length", { driver: "person" }, /a person drove, got 4 numbers and -12.5/],
+    ["log_prob_length", { ...person, driver: "policy" }, /one number a token, got 0 for 4/],
+    ["fields", { stepsExecuted: 1.5 }, /stepsExecuted/],
+  ];
+  const transitions = cases.map(([_, changes], i) => ({ ...sampleTransition(i), ...changes }));
+  transitions.push({ ...good, ...person, chunkId: "a-persons" });
+  const message = decodeFrame(encodeFrame({ type: "transitions", transitions }));
+  assert.ok(message.type === "transitions");
+  assert.deepEqual(message.transitions.map(({ chunkId }) => chunkId), ["a-persons"]);
+  assert.deepEqual(message.refused?.map(({ reason }) => reason), cases.map(([reason]) => reason));
+  cases.forEach(([_, __, pattern], i) => assert.match(message.refused![i].sentence, pattern));
+});
+
+Deno.test("decodeFrame() lets no rewards through that do not add up or are not finite", () => {
+  const odd = fc.constantFrom(NaN, Infinity, -Infinity, 3e38, -3e38, 1e-40, -0);
+  const any = fc.oneof({ weight: 9, arbitrary: fc.float({ min: -8, max: 8, noNaN: true }) }, odd);
+  const changes = fc.record({
+    rewards: fc.array(any, { minLength: 1, maxLength: 6 }).map((xs) => Float32Array.from(xs)),
+    human: fc.array(any, { maxLength: 6 }).map((xs) => Float32Array.from(xs)),
+    stepsExecuted: fc.integer({ min: 1, max: 6 }),
+    offset: fc.constantFrom(0, 0, 1e-7, 0.1, NaN, Infinity),
+    isTerminal: fc.boolean(),
+    isCutShort: fc.boolean(),
+  });
+  const seen = { accepted: 0, refused: 0 };
+  fc.assert(
+    fc.property(fc.array(changes, { minLength: 1, maxLength: 5 }), (all) => {
+      const transitions = all.map(({ rewards, human, offset, stepsExecuted, ...ends }, i) =>
+        sampleTransition(i, {
+          ...ends,
+          stepsExecuted: i % 2 === 0 ? rewards.length : stepsExecuted,
+          stepRewards: rewards,
+          humanRewards: i % 2 === 0 ? human.slice(0, 0) : human,
+          reward: rewards.reduce((sum, one) => sum + one, offset),
+        })
+      );
+      const message = decodeFrame(encodeFrame({ type: "transitions", transitions }));
+      assert.ok(message.type === "transitions");
+      message.transitions.forEach(assertPlausible);
+      seen.accepted += message.transitions.length;
+      seen.refused += message.refused?.length ?? 0;
+    }),
+    { numRuns: 300 },
+  );
+  assert.ok(seen.accepted > 20 && seen.refused > 20, JSON.stringify(seen));
+});
+
 Deno.test("decodeFrame() lets no log-probabilities through that cannot be true", () => {
   const odd = fc.constantFrom(NaN, Infinity, -Infinity, 1e-30, 0.5, -0, -1e38);
   const any = fc.oneof({ weight: 9, arbitrary: fc.float({ min: -8, max: 0 }) }, odd);
@@ -272,11 +348,12 @@ Deno.test("findLogProbFault() accepts what float32 rounds and refuses one token 
         const logProb = nats.reduce((sum, one) => sum + one, 0);
         const tokens = new Int32Array(nats.length);
         const tokenLogProbs = Float32Array.from(nats);
-        assert.equal(findLogProbFault({ tokens, logProb, tokenLogProbs }), null);
+        const driver = "policy";
+        assert.equal(findLogProbFault({ driver, tokens, logProb, tokenLogProbs }), null);
         const margin = LOG_PROB_SUM_TOLERANCE * (1 + Math.abs(logProb));
         tokenLogProbs[at % nats.length] -= excess * margin;
         assert.equal(
-          findLogProbFault({ tokens, logProb, tokenLogProbs })?.reason,
+          findLogProbFault({ driver, tokens, logProb, tokenLogProbs })?.reason,
           "log_prob_sum",
         );
       },
@@ -307,7 +384,11 @@ Deno.test("parseTransition() names the field that is wrong", () => {
     [{ reward: Infinity }, /reward/],
     [{ value: NaN }, /value/],
     [{ stepsExecuted: 0 }, /stepsExecuted/],
+    [{ stepRewards: [0, 0, 0, 1.5] }, /stepRewards: must be a Float32Array/],
+    [{ humanRewards: undefined }, /humanRewards: must be a Float32Array/],
     [{ isTerminal: 1 }, /isTerminal/],
+    [{ isCutShort: undefined }, /isCutShort/],
+    [{ driver: "nobody" }, /driver/],
     [{ finalValue: undefined }, /finalValue/],
     [
       { observation: { ...observation, state: new Float32Array(13) } },
@@ -354,7 +435,15 @@ function expectMessageOrWireError(frame: Uint8Array): void {
 }
 
 /** What the learner may rely on. */
-function assertPlausible({ tokens, logProb, tokenLogProbs }: ChunkTransition): void {
+function assertPlausible(transition: ChunkTransition): void {
+  const { driver, tokens, logProb, tokenLogProbs, stepsExecuted, stepRewards } = transition;
+  assert.equal(findRewardFault(transition), null);
+  assert.equal(stepRewards.length, stepsExecuted);
+  assert.ok(stepRewards.every(Number.isFinite) && Number.isFinite(transition.reward));
+  if (driver === "person") {
+    assert.deepEqual([tokenLogProbs.length, logProb], [0, 0]);
+    return;
+  }
   assert.equal(tokenLogProbs.length, tokens.length);
   assert.ok(tokenLogProbs.every((one) => Number.isFinite(one) && one <= 0));
   const sum = tokenLogProbs.reduce((total, one) => total + one, 0);

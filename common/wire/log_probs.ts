@@ -5,6 +5,7 @@
  * @module
  */
 import type { ChunkTransition } from "../types.ts";
+import type { TransitionFault } from "./refusals.ts";
 
 /**
  * How far the tokens' log-probabilities may add up to something else than the chunk's, relative to
@@ -13,41 +14,26 @@ import type { ChunkTransition } from "../types.ts";
 export const LOG_PROB_SUM_TOLERANCE = 1e-4;
 
 /**
- * Why a transition is refused: log-probabilities of another number than tokens, above 0 or not
- * finite, or that do not add up; `fields` is anything else.
- */
-export const REFUSAL_REASONS = [
-  "fields",
-  "log_prob_length",
-  "log_prob_range",
-  "log_prob_sum",
-] as const;
-
-/** One of {@link REFUSAL_REASONS}. */
-export type RefusalReason = (typeof REFUSAL_REASONS)[number];
-
-/** What is wrong with a chunk's log-probabilities. */
-export interface LogProbFault {
-  /** In a word, for counters. */
-  readonly reason: RefusalReason;
-  /** The field. */
-  readonly field: "logProb" | "tokenLogProbs";
-  /** In a clause that follows the field's name. */
-  readonly problem: string;
-}
-
-/**
- * Find what is wrong with a chunk's log-probabilities.
+ * Find what is wrong with a chunk's log-probabilities. A person's chunk may have none.
  *
- * @param chunk Its tokens and log-probabilities in nats.
+ * @param chunk Its driver, its tokens and its log-probabilities in nats.
  * @returns The first fault, or null if there is none.
  */
 export function findLogProbFault(
-  { tokens, logProb, tokenLogProbs }: Pick<
+  { driver, tokens, logProb, tokenLogProbs }: Pick<
     ChunkTransition,
-    "tokens" | "logProb" | "tokenLogProbs"
+    "driver" | "tokens" | "logProb" | "tokenLogProbs"
   >,
-): LogProbFault | null {
+): TransitionFault | null {
+  if (driver === "person") {
+    if (tokenLogProbs.length === 0 && logProb === 0) return null;
+    return {
+      reason: "log_prob_length",
+      field: "tokenLogProbs",
+      problem: `must be empty and logProb 0, for a person drove, got ${tokenLogProbs.length} ` +
+        `numbers and ${logProb}`,
+    };
+  }
   if (tokenLogProbs.length !== tokens.length) {
     return {
       reason: "log_prob_length",

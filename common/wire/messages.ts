@@ -10,7 +10,7 @@
  */
 import type { Initialization } from "../checkpoint/metadata.ts";
 import type { ChunkTransition } from "../types.ts";
-import type { RefusalReason } from "./log_probs.ts";
+import type { RefusalReason } from "./refusals.ts";
 
 /** What must be equal on both sides for experience and weights to make sense; names are free. */
 export type Signature = Readonly<Record<string, string>>;
@@ -101,6 +101,8 @@ export interface WeightsMessage {
   readonly type: "weights";
   /** Policy version, growing. */
   readonly version: number;
+  /** How much of the run was done when they were published, 0–1. */
+  readonly progress: number;
   /** Position of this part, from 0. */
   readonly partIndex: number;
   /** Number of parts, at least 1. */

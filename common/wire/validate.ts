@@ -8,9 +8,11 @@
 import { z } from "zod";
 import { INITIALIZATIONS } from "../checkpoint/metadata.ts";
 import { PRECISIONS } from "../config/config.ts";
-import { CAMERA_NAMES, type ChunkTransition, DECODERS } from "../types.ts";
-import { findLogProbFault, type RefusalReason } from "./log_probs.ts";
+import { CAMERA_NAMES, type ChunkTransition, DECODERS, DRIVERS } from "../types.ts";
+import { findLogProbFault } from "./log_probs.ts";
 import type { Message, RefusedTransition } from "./messages.ts";
+import type { RefusalReason } from "./refusals.ts";
+import { findRewardFault } from "./rewards.ts";
 import { WireError } from "./wire_error.ts";
 
 /** Longest id of a chunk, an episode or a controller, in UTF-16 units. */
@@ -36,9 +38,13 @@ const count = z.int().min(0);
 const finite = z.number();
 
 const floats = z.instanceof(Float32Array, { error: "must be a Float32Array" });
+/** An issue about an array's size or shape, told apart from others when it is refused. */
+const aboutShape = (message: string) => ({ code: "custom" as const, message, params: SHAPE });
+const SHAPE = { reason: "shape" } as const;
+
 const state = floats.superRefine((data, context) => {
   if (data.length !== STATE_SIZE) {
-    context.addIssue(`must have ${STATE_SIZE} numbers, got ${data.length}`);
+    context.addIssue(aboutShape(`must have ${STATE_SIZE} numbers, got ${data.length}`));
     return;
   }
   const bad = data.findIndex((value) => !Number.isFinite(value));
@@ -48,7 +54,7 @@ const state = floats.superRefine((data, context) => {
 const tokens = z.instanceof(Int32Array, { error: "must be an Int32Array" })
   .superRefine((data, context) => {
     if (data.length < 1 || data.length > MAX_TOKENS) {
-      context.addIssue(`must have 1 to ${MAX_TOKENS} tokens, got ${data.length}`);
+      context.addIssue(aboutShape(`must have 1 to ${MAX_TOKENS} tokens, got ${data.length}`));
       return;
     }
     const bad = data.findIndex((value) => value < 0 || value >= MAX_TOKEN_ID);
@@ -64,10 +70,10 @@ const image = z.object({
 }).superRefine((picture, context) => {
   const bytes = picture.width * picture.height * 3;
   if (picture.data.length !== bytes) {
-    context.addIssue(
+    context.addIssue(aboutShape(
       `must have ${bytes} bytes for ${picture.width}x${picture.height} RGB, ` +
         `got ${picture.data.length}`,
-    );
+    ));
   }
 });
 
@@ -75,6 +81,7 @@ const transition = z.object({
   chunkId: id,
   episodeId: id,
   chunkIndex: count,
+  driver: z.enum(DRIVERS),
   policyVersion: count,
   observation: z.object({
     images: z.object({
@@ -91,10 +98,14 @@ const transition = z.object({
   tokenLogProbs: floats,
   behaviour: z.object({ precision: z.enum(PRECISIONS), decoder: z.enum(DECODERS) }),
   value: finite,
-  reward: finite,
+  // Rewards are checked together, so that refusals are told apart.
+  reward: z.custom<number>((value) => typeof value === "number", "must be a number"),
+  stepRewards: floats,
+  humanRewards: floats,
   stepsExecuted: z.int().min(1).max(MAX_STEPS_PER_CHUNK),
   isTerminal: z.boolean(),
   isTruncated: z.boolean(),
+  isCutShort: z.boolean(),
   isSuccess: z.boolean(),
   finalValue: finite,
 });
@@ -132,6 +143,7 @@ const SCHEMAS = {
   weights: z.object({
     type: z.literal("weights"),
     version: count,
+    progress: z.number().min(0).max(1),
     partIndex: count,
     partCount: z.int().min(1),
     slices: z.array(slice).max(MAX_TENSORS_PER_FRAME),
@@ -194,8 +206,12 @@ function sortTransition(value: unknown): Sorted {
   const refuse = (reason: RefusalReason, problem: string): Sorted => ({
     fault: { reason, sentence: `Cannot accept transition: ${problem}` },
   });
-  if (!parsed.success) return refuse("fields", firstIssue(parsed.error));
-  const fault = findLogProbFault(parsed.data);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    const isShape = issue.code === "custom" && issue.params === SHAPE;
+    return refuse(isShape ? "shape" : "fields", firstIssue(parsed.error));
+  }
+  const fault = findRewardFault(parsed.data) ?? findLogProbFault(parsed.data);
   if (fault !== null) return refuse(fault.reason, `${fault.field}: ${fault.problem}`);
   return { transition: parsed.data };
 }

@@ -14,6 +14,8 @@ import { WireError } from "./wire_error.ts";
 export interface WeightsSnapshot {
   /** Policy version, growing. */
   readonly version: number;
+  /** How much of the run was done when they were published, 0–1; 0 if absent. */
+  readonly progress?: number;
   /** The tensors, in the sender's order. */
   readonly tensors: readonly HostTensor[];
 }
@@ -73,6 +75,7 @@ export function splitWeights(
   return parts.map((slices, partIndex) => ({
     type: "weights",
     version: snapshot.version,
+    progress: snapshot.progress ?? 0,
     partIndex,
     partCount: parts.length,
     slices,
@@ -90,6 +93,7 @@ interface GrowingTensor {
 export class WeightsAssembler {
   readonly #maxBytes: number;
   #version = -1;
+  #progress = 0;
   #partCount = 0;
   #nextPart = 0;
   #promisedBytes = 0;
@@ -130,6 +134,7 @@ export class WeightsAssembler {
 
   #begin(part: WeightsMessage): void {
     this.#version = part.version;
+    this.#progress = part.progress;
     this.#partCount = part.partCount;
     this.#nextPart = 0;
     this.#promisedBytes = 0;
@@ -187,7 +192,7 @@ export class WeightsAssembler {
     }
     this.#tensors = new Map();
     this.#nextPart = -1;
-    return { version: this.#version, tensors };
+    return { version: this.#version, progress: this.#progress, tensors };
   }
 }
 

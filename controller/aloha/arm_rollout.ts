@@ -9,6 +9,9 @@
  * The arms move on another thread; their records come back in order and say which step of which plan was
  * executed when. From them the world is told what the arms did, and rewards find their chunks.
  *
+ * A person may take over and drive by targets, which pass the same safety filter (their leader arms are
+ * not read). A stop or a fault cuts the episode short: what was executed is experience all the same.
+ *
  * @module
  */
 
@@ -18,13 +21,18 @@ import { GpuLostError } from "../../common/device/errors.ts";
 import { toRobotActions } from "../../common/policy/action_transform.ts";
 import { fitImages } from "../../common/policy/image_resize.ts";
 import type { ChunkTransition, Logger, Observation } from "../../common/types.ts";
+import type { EpisodeLabels } from "../episode_labels.ts";
+import { type ExecutionPlan, stepsToExecute, WHOLE_CHUNKS } from "../execution_length.ts";
 import { MOTION_RECORD } from "../motion/motion_memory.ts";
+import { encodeTargets, factsOfPerson } from "../person_chunk.ts";
 import type { EpisodeStart, RolloutTimes } from "../rollout.ts";
 import type { EventKind } from "../step_log/layout.ts";
+import type { Takeover } from "../takeover.ts";
+import { ArmPlans } from "./arm_plans.ts";
 import { ChunkLedger } from "./chunk_ledger.ts";
 import type { ChunkPolicy } from "./chunk_policy.ts";
+import type { VerdictQuestion } from "./operator/operator.ts";
 import type { RobotArms } from "./robot_arms.ts";
-import { splice } from "./splice.ts";
 import type { Supervisor } from "./supervisor.ts";
 import type { EpisodeWorld } from "./world/episode_world.ts";
 
@@ -56,6 +64,14 @@ export interface ArmRolloutOptions {
   readonly temperature: number;
   /** Independent uniform numbers in [0, 1). */
   readonly random: () => number;
+  /** How much of a chunk is executed; all of it if absent. With `overlap` at least 2k + 1 steps. */
+  readonly execution?: ExecutionPlan;
+  /** What people say about the episodes; nothing if absent. */
+  readonly labels?: EpisodeLabels;
+  /** Asks the operator for verdicts while an episode runs; what they say goes to `labels`. */
+  readonly askVerdict?: () => VerdictQuestion;
+  /** A person who may drive; nobody if absent. */
+  readonly takeover?: Takeover;
   /** Takes lines for people. */
   readonly logger: Logger;
   /** Takes lines for the step log. */
@@ -64,25 +80,20 @@ export interface ArmRolloutOptions {
   readonly signal: AbortSignal;
 }
 
-/** A plan that was given to the motion thread, and whose steps are whose. */
-interface LivePlan {
-  readonly id: number;
-  readonly targets: Float32Array;
-  /** Steps before it belong to `before`, the others to `chunk`. */
-  readonly boundary: number;
-  readonly before: number | null;
-  readonly chunk: number;
-  /** Control step at which the motion thread was given it. */
-  readonly givenAt: number;
-}
-
 /** An episode under way. */
 interface Episode {
   readonly ledger: ChunkLedger;
-  /** Plans that may still be executed: the newest, and the one that it replaces. */
-  readonly plans: LivePlan[];
-  /** Index of the newest plan's step that was executed last; −1: none yet. */
-  executed: number;
+  readonly plans: ArmPlans;
+  /** The operator is listened to. */
+  readonly question: VerdictQuestion | undefined;
+}
+
+/** The policy that acts now. */
+interface Actor {
+  readonly policy: ChunkPolicy;
+  readonly policyVersion: number;
+  /** How much of the run is done, 0–1. */
+  readonly progress: number;
 }
 
 /** Why an episode cannot go on. */
@@ -90,10 +101,6 @@ class Interruption extends Error {
   override readonly name = "Interruption";
 }
 
-/** A plan that is written now is seen in the next step; if a moment later, it begins in its middle. */
-const LEAD_STEPS = 1;
-/** A plan that the motion thread does not have after so many control steps was forgotten by it. */
-const MAX_UNSEEN_STEPS = 5;
 /** Time between two looks at what the arms have done, in ms. */
 const POLL_MS = 3;
 /** Pause before an episode is tried again that could not begin, in ms. */
@@ -141,22 +148,29 @@ export class ArmRollout {
    *
    * @param policy May be another one each time: weights are swapped between chunks.
    * @param policyVersion Recorded in the transitions.
+   * @param progress How much of the run is done, 0–1.
    * @returns The transitions that have become complete, often that of the chunk before; none when no
    * episode could begin yet, or everything ends.
    * @throws {RangeError} The overlap is too long for the policy's chunks.
    */
-  async advance(policy: ChunkPolicy, policyVersion: number): Promise<ChunkTransition[]> {
+  async advance(
+    policy: ChunkPolicy,
+    policyVersion: number,
+    progress: number = 0,
+  ): Promise<ChunkTransition[]> {
     this.#checkOverlap(policy);
+    const actor = { policy, policyVersion, progress };
     const episode = this.#episode ?? await this.#begin(policyVersion);
     if (episode === null) return [];
     try {
-      await this.#chunk(episode, policy, policyVersion);
+      if (this.#isTakenOver) await this.#personsChunk(episode, actor);
+      else await this.#chunk(episode, actor);
       if (episode.ledger.end === null) return episode.ledger.takeDone();
-      await this.#end(episode, policy, policyVersion);
+      await this.#end(episode, actor);
     } catch (error) {
       const isLost = error instanceof Interruption || this.#options.signal.aborted;
       if (!isLost) throw error;
-      this.#interrupted(episode, error as Error);
+      await this.#interrupted(episode, actor, error as Error);
     }
     return episode.ledger.takeDone();
   }
@@ -182,20 +196,22 @@ export class ArmRollout {
     if (episode === null || record[MOTION_RECORD.isStepEnd] !== 1) return;
     if (episode.ledger.end !== null) return;
     const planId = record[MOTION_RECORD.planId], index = record[MOTION_RECORD.planIndex];
-    const plan = episode.plans.find(({ id }) => id === planId);
-    const owner = plan === undefined ? null : index < plan.boundary ? plan.before : plan.chunk;
+    const owner = episode.plans.onStep(planId, index);
     // The episode's time begins with its first step: before it, the arms wait for the policy.
     if (owner === null && !episode.ledger.hasBegun) return;
     const from = MOTION_RECORD.measured;
     const outcome = this.#options.world.onStep(record.subarray(from, from + ALOHA_DIM));
-    episode.ledger.onStep(owner, outcome);
-    if (plan !== undefined && plan === episode.plans.at(-1)) episode.executed = index;
-    if (episode.ledger.end !== null) this.#options.supervisor.dispatch({ type: "episode-end" });
+    const { episodeId } = episode.ledger;
+    episode.ledger.onStep(owner, this.#options.labels?.judge(episodeId, outcome) ?? outcome);
+    if (episode.ledger.end === null) return;
+    this.#options.labels?.end(episodeId);
+    this.#options.supervisor.dispatch({ type: "episode-end" });
   }
 
   /** Bring the arms home and the world to a start. Null: something came in between; try again. */
   async #begin(policyVersion: number): Promise<Episode | null> {
-    const { supervisor, world, arms, nextEpisode, logger, record, signal } = this.#options;
+    const { supervisor, world, arms, nextEpisode, logger, record, signal, labels, askVerdict } =
+      this.#options;
     let start: EpisodeStart;
     // Whatever happens to the arms while the world gets ready ends the waiting, too.
     const left = new AbortController();
@@ -214,8 +230,13 @@ export class ArmRollout {
     if (because.length > 0) return await this.#refuse(because);
     this.#refused = "";
     this.#reason = "";
-    const episode = { ledger: new ChunkLedger(start.episodeId), plans: [], executed: -1 };
     if (!supervisor.dispatch({ type: "start" }).isAccepted) return null;
+    const episode = {
+      ledger: new ChunkLedger(start.episodeId),
+      plans: new ArmPlans(arms.motion),
+      question: askVerdict?.(),
+    };
+    labels?.begin(start.episodeId);
     this.#episode = episode;
     record("episode", `${start.episodeId} starts, seed ${start.seed}`);
     logger.info(`Episode ${start.episodeId} starts`);
@@ -279,80 +300,94 @@ export class ArmRollout {
     return null;
   }
 
-  async #chunk(episode: Episode, policy: ChunkPolicy, policyVersion: number): Promise<void> {
-    const { arms, temperature, random, record, mode, overlapSteps } = this.#options;
-    const { imageSize } = policy.shape.variant.siglip;
+  async #chunk(episode: Episode, actor: Actor): Promise<void> {
+    const { arms, temperature, random, mode, overlapSteps, execution = WHOLE_CHUNKS } =
+      this.#options;
+    const { policy, policyVersion, progress } = actor;
+    const { shape: { horizon, actionDim }, assets: { stats } } = policy;
+    const isOverlap = mode === "overlap";
     const seenAt = arms.motion.status().step;
-    const seen = await this.#timed("observeMs", () => Promise.try(() => this.#observe(imageSize)));
-    const [chunk] = await this.#timed(
-      "inferMs",
+    const seen = await this.#see(policy);
+    const [chunk] = await this.#ask(
+      actor,
       () => policy.sampleActions([seen], { temperature, random }),
-    ).catch((error) => this.#policyFailed(error, policyVersion));
+    );
     this.#check(episode);
-    if (episode.ledger.end !== null) return;
-    const { actionDim } = policy.shape;
-    const { stats } = policy.assets;
-    const targets = toRobotActions(chunk.actions, seen.state, actionDim, stats, policy.shape);
+    // Who has taken over meanwhile begins at once; the chunk has moved nothing.
+    if (episode.ledger.end !== null || this.#isTakenOver) return;
+    const steps = stepsToExecute(execution, {
+      horizon,
+      progress,
+      entropy: chunk.entropy,
+      least: isOverlap ? 2 * overlapSteps + 1 : 1,
+    });
+    const targets = toRobotActions(chunk.actions, seen.state, actionDim, stats, policy.shape)
+      .subarray(0, steps * ALOHA_DIM);
     const { tokens, logProb, tokenLogProbs, behaviour, value } = chunk;
-    const sampled = { tokens, logProb, tokenLogProbs, behaviour, value };
-    const number = episode.ledger.plan({ policyVersion, observation: seen, ...sampled });
-    record("chunk", `${episode.ledger.episodeId} chunk ${number}, policy version ${policyVersion}`);
-    this.#execute(episode, number, targets, seenAt);
-    const spare = mode === "overlap" ? overlapSteps : 0;
-    await this.#timed("executeMs", async () => {
-      const last = episode.plans.at(-1)!;
-      const lastIndex = last.targets.length / ALOHA_DIM - 1 - spare;
-      while (
-        episode.ledger.end === null && episode.executed < lastIndex &&
-        !this.#isOver(last, lastIndex)
-      ) {
+    const number = episode.ledger.plan({
+      driver: "policy",
+      policyVersion,
+      observation: seen,
+      ...{ tokens, logProb, tokenLogProbs, behaviour, value },
+    });
+    this.#note(episode, number, `policy version ${policyVersion}`);
+    const join = { isJoined: isOverlap, seenAt, overlapSteps };
+    if (episode.plans.give(number, targets, join)) this.#lateChunks++;
+    const spare = isOverlap ? overlapSteps : 0;
+    await this.#until(episode, () => this.#isTakenOver || episode.plans.isDone(spare));
+  }
+
+  /** Wait for a person's targets, and execute a chunk of them. */
+  async #personsChunk(episode: Episode, actor: Actor): Promise<void> {
+    const takeover = this.#options.takeover!;
+    const { plans, ledger } = episode;
+    // What the policy had planned is not executed any more.
+    if (!plans.isHalted) plans.halt();
+    await this.#until(episode, () => takeover.hasTargets || !this.#isTakenOver);
+    if (ledger.end !== null || !this.#isTakenOver) return;
+    const { policy, policyVersion } = actor;
+    const seen = await this.#see(policy);
+    const facts = await this.#ask(actor, () => factsOfPerson(policy, seen));
+    this.#check(episode);
+    const targets = ledger.end === null ? rowsUntilNull(takeover.takeChunk()) : [];
+    if (targets.length === 0) return;
+    const rows = Float32Array.from(targets);
+    const tokens = (steps: number) =>
+      encodeTargets(policy, rows.subarray(0, steps * ALOHA_DIM), seen.state);
+    const number = ledger.plan({ policyVersion, observation: seen, ...facts, tokens });
+    this.#note(episode, number, "a person drives");
+    plans.give(number, rows, { isJoined: false, seenAt: 0, overlapSteps: 0 });
+    await this.#until(episode, () => !this.#isTakenOver || plans.isDone(0));
+    if (!this.#isTakenOver) plans.halt();
+  }
+
+  get #isTakenOver(): boolean {
+    return (this.#options.takeover?.robot ?? null) !== null;
+  }
+
+  /** Wait while the arms move, until something holds or the episode ends. */
+  #until(episode: Episode, isDone: () => boolean): Promise<void> {
+    return this.#timed("executeMs", async () => {
+      while (episode.ledger.end === null && !isDone()) {
         await sleep(POLL_MS);
         this.#check(episode);
       }
     });
   }
 
-  /**
-   * Whether a plan's step has passed though nobody recorded it: its cycle was skipped, the arms held
-   * meanwhile, or the motion thread has forgotten the plan since this thread was silent.
-   */
-  #isOver({ id, givenAt }: LivePlan, index: number): boolean {
-    const { step, planId, planFirstStep } = this.#options.arms.motion.status();
-    return planId === id ? step - planFirstStep > index : step > givenAt + MAX_UNSEEN_STEPS;
+  #see(policy: ChunkPolicy): Promise<Observation> {
+    const { imageSize } = policy.shape.variant.siglip;
+    return this.#timed("observeMs", () => Promise.try(() => this.#observe(imageSize)));
   }
 
-  /** Give a chunk to the motion thread, joined to what is still being executed. */
-  #execute(episode: Episode, number: number, next: Float32Array, seenAt: number): void {
-    const { arms, mode, overlapSteps } = this.#options;
-    const last = episode.plans.at(-1);
-    const status = arms.motion.status();
-    let firstStep = -1;
-    let plan = { targets: next, boundary: 0 };
-    if (mode === "overlap" && last !== undefined) {
-      // From here on nothing of the plan before is executed any more, only what is copied of it.
-      firstStep = status.step + LEAD_STEPS;
-      const index = firstStep - status.planFirstStep;
-      const rows = last.targets.length / ALOHA_DIM;
-      const from = Math.max(0, Math.min(index, rows));
-      const remaining = last.targets.subarray(from * ALOHA_DIM);
-      const before = Math.max(0, from - 1);
-      const isLate = from === rows;
-      if (isLate) this.#lateChunks++;
-      // While the arms waited for it, the chunk's time stood still with them.
-      const elapsed = isLate ? overlapSteps : firstStep - (seenAt + 1);
-      plan = splice({
-        last: last.targets.subarray(before * ALOHA_DIM, (before + 1) * ALOHA_DIM),
-        remaining,
-        next,
-        elapsed,
-      });
-      if (isLate) firstStep = -1;
-    }
-    const id = arms.motion.follow(plan.targets, firstStep);
-    const before = last?.chunk ?? null;
-    episode.plans.push({ id, before, chunk: number, givenAt: status.step, ...plan });
-    if (episode.plans.length > 2) episode.plans.shift();
-    episode.executed = -1;
+  /** Let the policy compute something; what it cannot give ends the episode. */
+  #ask<T>({ policyVersion }: Actor, compute: () => Promise<T>): Promise<T> {
+    return this.#timed("inferMs", compute)
+      .catch((error) => this.#policyFailed(error, policyVersion));
+  }
+
+  #note({ ledger }: Episode, number: number, by: string): void {
+    this.#options.record("chunk", `${ledger.episodeId} chunk ${number}, ${by}`);
   }
 
   #observe(imageSize: number): Observation {
@@ -379,24 +414,35 @@ export class ArmRollout {
   }
 
   /** The task has ended the episode: close its books with the critic's word on what would have come. */
-  async #end(episode: Episode, policy: ChunkPolicy, policyVersion: number): Promise<void> {
+  async #end(episode: Episode, actor: Actor): Promise<void> {
     const { ledger } = episode;
     const { record, logger } = this.#options;
-    let finalValue: number | undefined;
-    if (ledger.end?.isTruncated === true) {
-      try {
-        const seen = this.#observe(policy.shape.variant.siglip.imageSize);
-        [finalValue] = await policy.observationValues([seen])
-          .catch((error) => this.#policyFailed(error, policyVersion));
-      } catch (error) {
-        if (!(error instanceof Interruption)) throw error;
-      }
-    }
-    ledger.close(finalValue);
-    this.#episode = null;
+    const isCut = ledger.end?.isTruncated === true;
+    ledger.close(isCut ? await this.#valueNow(actor) : undefined);
+    this.#leave(episode);
     const how = ledger.isSuccess ? "success" : ledger.end?.isTerminal ? "failure" : "cut off";
     record("episode", `${ledger.episodeId} ends: ${how}`);
     logger.info(`Episode ${ledger.episodeId} ends: ${how}`);
+  }
+
+  /** The critic's value of what is seen now; undefined when nobody can look or tell. */
+  async #valueNow(actor: Actor): Promise<number | undefined> {
+    try {
+      const seen = await this.#see(actor.policy);
+      const [value] = await this.#ask(actor, () => actor.policy.observationValues([seen]));
+      return value;
+    } catch (error) {
+      if (!(error instanceof Interruption)) throw error;
+      return undefined;
+    }
+  }
+
+  /** Nobody labels or judges the episode any more, and targets meant for it are dropped. */
+  #leave({ ledger, question }: Episode): void {
+    this.#episode = null;
+    this.#options.labels?.end(ledger.episodeId);
+    this.#options.takeover?.clear();
+    question?.[Symbol.dispose]();
   }
 
   /** What the policy cannot give ends the episode, not the program: the arms hold. */
@@ -409,15 +455,18 @@ export class ArmRollout {
     throw new Interruption(error.message, { cause: error });
   }
 
-  /** Something else has ended it. What was executed is kept, as an episode that was cut off. */
-  #interrupted(episode: Episode, why: Error): void {
-    const { supervisor, logger, record } = this.#options;
+  /** Something else has ended it. What was executed is kept, as an episode that was cut short. */
+  async #interrupted(episode: Episode, actor: Actor, why: Error): Promise<void> {
+    const { supervisor, logger, record, signal } = this.#options;
+    const { ledger } = episode;
     this.#interruptions++;
-    this.#episode = null;
+    this.#leave(episode);
     supervisor.dispatch({ type: "hold" });
-    episode.ledger.close(undefined);
-    record("episode", `${episode.ledger.episodeId} interrupted: ${why.message}`);
-    logger.warn(`Episode ${episode.ledger.episodeId} was interrupted: ${why.message}`);
+    record("episode", `${ledger.episodeId} interrupted: ${why.message}`);
+    logger.warn(`Episode ${ledger.episodeId} was interrupted: ${why.message}`);
+    // A program that ends does not wait for the critic, and one that has just failed is not asked.
+    const canAsk = ledger.hasBegun && !signal.aborted && why.cause === undefined;
+    ledger.close(canAsk ? await this.#valueNow(actor) : undefined);
   }
 
   #checkOverlap({ shape: { horizon } }: ChunkPolicy): void {
@@ -437,4 +486,15 @@ export class ArmRollout {
       this.times[phase] += performance.now() - start;
     }
   }
+}
+
+/** All rows of a person's chunk, one after the other. */
+function rowsUntilNull(next: ((step: number) => Float32Array | null) | null): number[] {
+  const rows: number[] = [];
+  for (let step = 0; next !== null; step++) {
+    const row = next(step);
+    if (row === null) break;
+    rows.push(...row);
+  }
+  return rows;
 }

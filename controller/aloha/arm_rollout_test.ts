@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
+import { endsEpisode } from "../../common/chunk_end.ts";
 import { checkFinite, NonFiniteError } from "../../common/device/check_finite.ts";
 import { GpuLostError } from "../../common/device/errors.ts";
+import { useDevice } from "../../common/policy/backend.ts";
+import { makeAssets } from "../../common/policy/testing.ts";
 import { ALOHA_DIM } from "../../common/robot/aloha.ts";
 import type { Behaviour, ChunkTransition, Observation, StepOutcome } from "../../common/types.ts";
 import { parseTransition } from "../../common/wire/validate.ts";
@@ -14,7 +17,10 @@ import { cyclesOf, openRobot, type TestRobot, until, untilState } from "./testin
 import type { EpisodeWorld } from "./world/episode_world.ts";
 import { SwitchedPictures } from "./world/testing.ts";
 
+await useDevice("wasm");
+
 const HORIZON = 10;
+const FAST = makeAssets().fast;
 const BEHAVIOUR: Behaviour = { precision: "int8", decoder: "wasm" };
 const FINAL_VALUE = 7.5;
 const NUMBERS = new Array(ALOHA_DIM).fill(0);
@@ -32,7 +38,9 @@ class WavingPolicy implements ChunkPolicy {
     actionDim: ALOHA_DIM,
     variant: { siglip: { imageSize: 4 } },
   };
-  readonly assets = { stats: { state: FIELD, actions: FIELD } };
+  readonly assets = { fast: FAST, stats: { state: FIELD, actions: FIELD } };
+  readonly decoder = null;
+  readonly network = { backbone: { precision: "int8" } } as const;
   /** What it saw, oldest first. */
   readonly seen: Observation[] = [];
   /** Waited for before a chunk is there. */
@@ -138,7 +146,7 @@ function rollOut({ robot, logger }: TestRobot, changes: Partial<ArmRolloutOption
   /** Go on until an episode has ended. */
   const episodeOf = async (version: (chunk: number) => number = () => 1) => {
     const done: ChunkTransition[] = [];
-    for (let chunk = 0; done.at(-1)?.isTerminal !== true && done.at(-1)?.isTruncated !== true;) {
+    for (let chunk = 0; done.length === 0 || !endsEpisode(done[done.length - 1]);) {
       done.push(...await rollout.advance(policy, version(chunk++)));
     }
     return done;
@@ -155,7 +163,7 @@ function assertValid(done: readonly ChunkTransition[], seen: readonly Observatio
     assert.equal(transition.chunkIndex, i);
     assert.ok(transition.stepsExecuted >= 1 && transition.stepsExecuted <= HORIZON);
     const isLast = i === done.length - 1;
-    assert.equal(transition.isTerminal || transition.isTruncated, isLast);
+    assert.equal(endsEpisode(transition), isLast);
     if (!isLast) assert.equal(transition.finalValue, 0);
     // The third token tells which call sampled the chunk.
     const call = transition.tokens[2];
@@ -276,7 +284,8 @@ async function stale(open: TestRobot): Promise<void> {
   pictures.areFresh = false;
   const done = await rollout.advance(policy, 1);
   assertValid(done, policy.seen);
-  assert.deepEqual([done.length, done[0].isTruncated, done[0].finalValue], [1, true, 0.5]);
+  // Nobody sees where the arms stand: the value of what was seen last stands in.
+  assert.deepEqual([done.length, done[0].isCutShort, done[0].finalValue], [1, true, 0.5]);
   assert.equal(rollout.interruptions, 1);
   assert.equal(open.robot.supervisor.status.state, "holding");
   const next = rollout.advance(policy, 1);
@@ -286,7 +295,7 @@ async function stale(open: TestRobot): Promise<void> {
   assert.equal(open.robot.supervisor.status.state, "running");
   rollout.interrupt("the camera is away");
   const [cut] = await rollout.advance(policy, 1);
-  assert.deepEqual([cut.isTruncated, cut.episodeId], [true, "episode-1"]);
+  assert.deepEqual([cut.isCutShort, cut.episodeId], [true, "episode-1"]);
 }
 
 async function policyFails(open: TestRobot): Promise<void> {
@@ -299,7 +308,7 @@ async function policyFails(open: TestRobot): Promise<void> {
   policy.think = () => Promise.resolve(checkFinite(NaN, "an action"));
   const done = await rollout.advance(policy, 1);
   assertValid(done, policy.seen);
-  assert.deepEqual([done.length, done[0].isTruncated], [1, true]);
+  assert.deepEqual([done.length, done[0].isCutShort], [1, true]);
   assert.equal(robot.supervisor.status.state, "holding");
   assert.deepEqual(await rollout.advance(policy, 1), []);
   assert.deepEqual(await rollout.advance(policy, 1), []);
@@ -315,7 +324,7 @@ async function policyFails(open: TestRobot): Promise<void> {
   // The same weights may go on, on a device that was opened again.
   policy.think = () => Promise.reject(new GpuLostError("Some GPU 4000", "device was lost"));
   const lost = await rollout.advance(policy, 2);
-  assert.deepEqual([lost.length, lost[0].isTruncated], [1, true]);
+  assert.deepEqual([lost.length, lost[0].isCutShort], [1, true]);
   assert.equal(robot.supervisor.status.state, "holding");
   assert.match(logger.all.at(-1)!, /interrupted: The GPU Some GPU 4000 is lost/);
   policy.think = good;
@@ -388,7 +397,7 @@ async function aborts(open: TestRobot): Promise<void> {
     return step.call(executing.world, measured);
   })(executing.world.onStep);
   const [done] = await executing.rollout.advance(executing.policy, 1);
-  assert.deepEqual([done.isTruncated, done.isTerminal], [true, false]);
+  assert.deepEqual([done.isCutShort, done.isTerminal], [true, false]);
   assert.equal(robot.supervisor.status.state, "holding");
 
   const waiting = rollOut(open);
@@ -406,7 +415,8 @@ async function stopped(open: TestRobot): Promise<void> {
   assert.deepEqual(await rollout.advance(policy, 1), []);
   robot.stop.trigger("test", "because");
   const [cut] = await rollout.advance(policy, 1);
-  assert.deepEqual([cut.isTruncated, rollout.interruptions], [true, 1]);
+  assert.deepEqual([cut.isCutShort, rollout.interruptions], [true, 1]);
+  assert.equal(cut.finalValue, FINAL_VALUE, "the critic has looked at where the arms came to rest");
   const stuck = rollout.advance(policy, 1);
   robot.supervisor.release("test");
   assert.deepEqual(await stuck, []);

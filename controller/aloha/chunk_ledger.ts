@@ -4,36 +4,39 @@
  *
  * A chunk is open until the first step of its successor has been executed, because until then whatever
  * happens happened on its account: steps in which the arms only held their pose and waited for a late
- * successor earn for it, too. A chunk none of whose steps was executed leaves no transition.
+ * successor, or for a person, earn for its last step, too. A chunk none of whose steps was executed leaves
+ * no transition.
  *
  * @module
  */
 
-import type { Behaviour, ChunkTransition, Observation, StepOutcome } from "../../common/types.ts";
+import type { ChunkTransition, StepOutcome } from "../../common/types.ts";
+import { RewardSums } from "../chunk_executor.ts";
 
 /** A chunk that may be executed. */
-export interface PlannedChunk {
-  /** Version of the weights that sampled it. */
-  readonly policyVersion: number;
-  /** What the policy saw. */
-  readonly observation: Observation;
-  /** FAST ids `[S]`. */
-  readonly tokens: Int32Array;
-  /** Log-probability of the tokens, in nats. */
-  readonly logProb: number;
-  /** Each token's `[S]`, in nats. */
-  readonly tokenLogProbs: Float32Array;
-  /** What computed the log-probabilities. */
-  readonly behaviour: Behaviour;
-  /** The critic's value of the observation. */
-  readonly value: number;
+export interface PlannedChunk extends
+  Pick<
+    ChunkTransition,
+    | "driver"
+    | "policyVersion"
+    | "observation"
+    | "logProb"
+    | "tokenLogProbs"
+    | "behaviour"
+    | "value"
+  > {
+  /** FAST ids `[S]`; of a person's chunk, those of as many steps as were executed. */
+  readonly tokens: Int32Array | ((stepsExecuted: number) => Int32Array);
 }
 
-interface OpenChunk extends PlannedChunk {
+interface OpenChunk {
+  readonly chunk: PlannedChunk;
   readonly number: number;
-  reward: number;
-  stepsExecuted: number;
+  readonly earned: RewardSums;
 }
+
+/** How an episode has ended by itself. */
+export type OwnEnd = Pick<StepOutcome, "isTerminal" | "isTruncated">;
 
 /** One episode's books. */
 export class ChunkLedger {
@@ -44,7 +47,7 @@ export class ChunkLedger {
   #nextNumber = 0;
   #chunkIndex = 0;
   #isSuccess = false;
-  #end: Pick<StepOutcome, "isTerminal" | "isTruncated"> | null = null;
+  #end: OwnEnd | null = null;
 
   /** Open the books of an episode. */
   constructor(episodeId: string) {
@@ -52,13 +55,13 @@ export class ChunkLedger {
   }
 
   /** How the episode has ended; null while it goes on. */
-  get end(): Pick<StepOutcome, "isTerminal" | "isTruncated"> | null {
+  get end(): OwnEnd | null {
     return this.#end;
   }
 
   /** Whether a step of any chunk has been executed. */
   get hasBegun(): boolean {
-    return this.#chunkIndex > 0 || this.#open.some(({ stepsExecuted }) => stepsExecuted > 0);
+    return this.#chunkIndex > 0 || this.#open.some(({ earned }) => earned.steps > 0);
   }
 
   /** Whether the task's success condition has been met. */
@@ -72,7 +75,7 @@ export class ChunkLedger {
    * @returns Its number, for {@link onStep}.
    */
   plan(chunk: PlannedChunk): number {
-    this.#open.push({ ...chunk, number: this.#nextNumber, reward: 0, stepsExecuted: 0 });
+    this.#open.push({ chunk, number: this.#nextNumber, earned: new RewardSums() });
     return this.#nextNumber++;
   }
 
@@ -86,29 +89,35 @@ export class ChunkLedger {
     if (this.#end !== null || this.#open.length === 0) return;
     if (number !== null) {
       while (this.#open[0].number < number && this.#open.length > 1) this.#close({});
-      if (this.#open[0].number === number) this.#open[0].stepsExecuted++;
     }
-    const [current] = this.#open;
+    const [{ earned, number: current }] = this.#open;
+    if (current === number) earned.add(outcome);
     // Before the first step of the first chunk there is nobody to give a reward to.
-    if (current.stepsExecuted === 0) return;
-    const { reward, isTerminal, isTruncated, isSuccess } = outcome;
-    current.reward += reward;
+    else if (earned.steps > 0) earned.addToLast(outcome);
+    else return;
+    const { isTerminal, isTruncated, isSuccess } = outcome;
     this.#isSuccess = isSuccess;
-    if (isTerminal || isTruncated) this.#end = { isTerminal, isTruncated };
+    if (isTerminal || isTruncated) {
+      this.#end = { isTerminal, isTruncated: isTruncated && !isTerminal };
+    }
   }
 
   /**
    * Close the books: the last executed chunk gets its end. An episode that was interrupted, by a fault
-   * or a person, counts as cut off: what it would have earned is the critic's to say.
+   * or a person, was cut short: what it would have earned is the critic's to say.
    *
    * @param finalValue The critic's value of the last observation; undefined when nobody could look. The
    *   value of the newest chunk's observation stands in then.
    */
   close(finalValue: number | undefined): void {
-    const { isTerminal, isTruncated } = this.#end ?? { isTerminal: false, isTruncated: true };
-    const newest = this.#open.at(-1);
-    const standIn = finalValue ?? newest?.value ?? 0;
-    this.#close({ isTerminal, isTruncated, finalValue: isTerminal ? 0 : standIn });
+    const { isTerminal, isTruncated } = this.#end ?? { isTerminal: false, isTruncated: false };
+    const standIn = finalValue ?? this.#open.at(-1)?.chunk.value ?? 0;
+    this.#close({
+      isTerminal,
+      isTruncated,
+      isCutShort: !isTerminal && !isTruncated,
+      finalValue: isTerminal ? 0 : standIn,
+    });
     this.#open.length = 0;
   }
 
@@ -118,19 +127,25 @@ export class ChunkLedger {
   }
 
   #close(
-    end: Partial<Pick<ChunkTransition, "isTerminal" | "isTruncated" | "finalValue">>,
+    end: Partial<
+      Pick<ChunkTransition, "isTerminal" | "isTruncated" | "isCutShort" | "finalValue">
+    >,
   ): void {
-    const chunk = this.#open.shift();
-    if (chunk === undefined || chunk.stepsExecuted === 0) return;
-    const { number: _, ...facts } = chunk;
+    const open = this.#open.shift();
+    if (open === undefined || open.earned.steps === 0) return;
+    const { chunk, earned } = open;
+    const { tokens } = chunk;
     this.#done.push({
-      ...facts,
+      ...chunk,
+      tokens: typeof tokens === "function" ? tokens(earned.steps) : tokens,
+      ...earned.result(),
       chunkId: `${this.episodeId}.${this.#chunkIndex}`,
       episodeId: this.episodeId,
       chunkIndex: this.#chunkIndex++,
       isSuccess: this.#isSuccess,
       isTerminal: false,
       isTruncated: false,
+      isCutShort: false,
       finalValue: 0,
       ...end,
     });

@@ -17,6 +17,7 @@ const normal = normalSource(1);
 function chunk(value: number): PlannedChunk {
   const tokenLogProbs = Float32Array.from({ length: 3 }, () => -Math.abs(normal()));
   return {
+    driver: "policy",
     policyVersion: 3,
     observation: OBSERVATION,
     tokens: Int32Array.of(1, 2, 3),
@@ -61,7 +62,7 @@ Deno.test("ChunkLedger lets a chunk earn while the arms wait for its successor",
   ledger.close(0.25);
   const [done] = ledger.takeDone();
   assert.deepEqual([done.reward, done.stepsExecuted, done.finalValue], [7, 1, 0.25]);
-  assert.equal(done.isTruncated, true);
+  assert.equal(done.isCutShort, true);
 });
 
 Deno.test("ChunkLedger ends a chunk by success while its successor is only planned", () => {
@@ -88,7 +89,7 @@ Deno.test("ChunkLedger cuts an interrupted episode off, with the newest value th
   ledger.plan(chunk(0.9));
   ledger.close(undefined);
   const [done] = ledger.takeDone();
-  assert.deepEqual([done.isTruncated, done.finalValue], [true, 0.9]);
+  assert.deepEqual([done.isCutShort, done.isTruncated, done.finalValue], [true, false, 0.9]);
 });
 
 Deno.test("ChunkLedger leaves no transition of a chunk that never moved anything", () => {

@@ -4,18 +4,13 @@
  * @module
  */
 
-import type { ActionConvention } from "../../common/policy/action_transform.ts";
 import type { ActorCritic } from "../../common/policy/actor_critic.ts";
-import type { NormStats } from "../../common/tokenizer/normalization.ts";
+import type { PersonsTeller } from "../person_chunk.ts";
 
-/** Samples chunks from what is seen, and says what to expect. */
-export interface ChunkPolicy extends Pick<ActorCritic, "sampleActions" | "observationValues"> {
+/** Samples chunks from what is seen, says what to expect, and tells what a person did. */
+export interface ChunkPolicy extends PersonsTeller, Pick<ActorCritic, "sampleActions"> {
   /** Sizes and conventions. */
-  readonly shape: ActionConvention & {
-    /** H: control steps of a chunk. */
-    readonly horizon: number;
-    /** A: 14 moves both arms, 7 the left one. */
-    readonly actionDim: number;
+  readonly shape: PersonsTeller["shape"] & {
     /** The network's sizes. */
     readonly variant: {
       /** The vision tower's. */
@@ -24,10 +19,5 @@ export interface ChunkPolicy extends Pick<ActorCritic, "sampleActions" | "observ
         readonly imageSize: number;
       };
     };
-  };
-  /** What the policy was trained with. */
-  readonly assets: {
-    /** How its states and actions are normalised. */
-    readonly stats: NormStats;
   };
 }

@@ -5,7 +5,7 @@
  */
 import { Counter, Gauge, Registry } from "prom-client";
 import type { MetricsSource } from "../../common/http/status_app.ts";
-import { REFUSAL_REASONS, type RefusalReason } from "../../common/wire/log_probs.ts";
+import { REFUSAL_REASONS, type RefusalReason } from "../../common/wire/refusals.ts";
 import type { MetricsRecord, MetricsSink } from "./sink.ts";
 
 /**

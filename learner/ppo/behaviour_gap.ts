@@ -112,8 +112,9 @@ function chooseRows(
   policyVersion: number,
 ): { behaviour: Behaviour; rows: number[] }[] {
   const found = new Map<string, { behaviour: Behaviour; rows: number[] }>();
-  transitions.forEach(({ behaviour, policyVersion: version }, row) => {
-    if (version !== policyVersion) return;
+  transitions.forEach(({ behaviour, policyVersion: version, driver }, row) => {
+    // What a person did was never sampled: there is nothing to compare.
+    if (version !== policyVersion || driver === "person") return;
     const key = `${behaviour.precision}.${behaviour.decoder}`;
     const group = found.get(key) ?? { behaviour, rows: [] };
     group.rows.push(row);

@@ -8,12 +8,13 @@
  * @module
  */
 import type { Initialization } from "../../common/checkpoint/metadata.ts";
-import type { Logger } from "../../common/types.ts";
+import type { ChunkTransition, Logger } from "../../common/types.ts";
 import { decodeFrame, encodeFrame } from "../../common/wire/frames.ts";
-import type { RefusalReason } from "../../common/wire/log_probs.ts";
+import type { RefusalReason } from "../../common/wire/refusals.ts";
 import type {
   HelloMessage,
   Message,
+  RefusedTransition,
   Signature,
   TransitionsMessage,
 } from "../../common/wire/messages.ts";
@@ -202,7 +203,14 @@ export class ControllerSession {
 
   #takeTransitions(controllerId: string, message: TransitionsMessage): void {
     const { intake, metrics, logger } = this.#host;
-    const { refused = [], transitions } = message;
+    const { version } = this.#host.weights();
+    const isKnown = (chunk: ChunkTransition) => chunk.policyVersion <= version;
+    const transitions = message.transitions.filter(isKnown);
+    const unknown = message.transitions.filter((chunk) => !isKnown(chunk));
+    const refused = [
+      ...message.refused ?? [],
+      ...unknown.map((chunk) => versionFault(chunk, version)),
+    ];
     const { acceptedIds, duplicateIds } = intake(controllerId, transitions);
     this.#accepted += acceptedIds.length;
     metrics.accepted(acceptedIds.length);
@@ -236,4 +244,12 @@ export class ControllerSession {
   #name(): string {
     return this.#controllerId === null ? "an unknown peer" : JSON.stringify(this.#controllerId);
   }
+}
+
+/** Nobody knows what another life of the learner, or none, has meant by a version to come. */
+function versionFault({ chunkId, policyVersion }: ChunkTransition, newest: number) {
+  const sentence =
+    `Cannot accept transition: policyVersion: ${policyVersion} was never published ` +
+    `here, the newest version is ${newest}`;
+  return { chunkId, reason: "version", sentence } satisfies RefusedTransition;
 }

@@ -159,15 +159,16 @@ export class LearnerServer {
    * controller that still receives an older version gets the newest one afterwards.
    * @param version Policy version, above the current one.
    * @param tensors The tensors; not kept.
+   * @param progress How much of the run is done, 0–1; controllers may act by it.
    * @throws {RangeError} If the version does not grow or a tensor does not fill its shape.
    */
-  publish(version: number, tensors: readonly HostTensor[]): void {
+  publish(version: number, tensors: readonly HostTensor[], progress = 0): void {
     if (!(version > this.#weights.version)) {
       throw new RangeError(
         `Cannot publish weights: version ${version} must be above ${this.#weights.version}`,
       );
     }
-    this.#weights = this.#encode({ version, tensors });
+    this.#weights = this.#encode({ version, tensors, progress });
     for (const session of this.#controllers.values()) session.offerWeights();
   }
 

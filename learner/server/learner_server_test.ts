@@ -112,7 +112,7 @@ Deno.test("LearnerServer refuses another protocol version", async () => {
   await using learner = startLearner();
   await using peer = await RawPeer.connect(learner.url);
   peer.send({ ...HELLO, protocolVersion: 2 });
-  assert.match((await peer.receive("refuse")).sentence, /protocol version is 3 .* and 2 /);
+  assert.match((await peer.receive("refuse")).sentence, /protocol version is 4 .* and 2 /);
   assert.equal(await peer.closeCode, CLOSE_CODES.refused);
 });
 

@@ -4,7 +4,7 @@
  * @module
  */
 import type { ChunkTransition, Logger } from "../../common/types.ts";
-import type { RefusalReason } from "../../common/wire/log_probs.ts";
+import type { RefusalReason } from "../../common/wire/refusals.ts";
 import type { Signature } from "../../common/wire/messages.ts";
 import { sampleTensors } from "../../common/wire/testing.ts";
 import { ChunkDedup, createIntake } from "./dedup.ts";
