@@ -50,6 +50,16 @@ const COMMAND = {
       unit: "tokens",
       description: "Action tokens of a chunk of random weights; a checkpoint decides its own.",
     },
+    layers: {
+      kind: "integer",
+      default: 0,
+      minimum: 0,
+      maximum: 64,
+      unit: "layers",
+      description:
+        "Layers of random weights, of the image encoder and of the language model, where all of them " +
+        "would take too long; 0 takes all.",
+    },
     repeats: {
       kind: "integer",
       default: 10,
@@ -131,6 +141,7 @@ export async function runPolicyBench(args: readonly string[], signal: AbortSigna
     variant: variant.name,
     precision,
     weights: flags.weights,
+    layers: variant.gemma.depth,
     cameras: CAMERA_NAMES.length,
     prefillTokens,
     repeats: flags.repeats,

@@ -23,6 +23,7 @@ import { makeUpModel } from "./made_up_model.ts";
  * @param options.config Seed, sizes, and how matrices are kept.
  * @param options.prefillTokens Tokens before the actions; 0 for the usual number.
  * @param options.decodeTokens Tokens of a chunk.
+ * @param options.layers Of the image encoder and of the language model; 0 for all.
  * @param options.tune How kernels are chosen.
  * @returns The policy; its load is that of weights from host memory, kernels tuned and compiled.
  * @throws {GpuMemoryError} If the device has no room.
@@ -31,10 +32,11 @@ export async function loadRandom(gpu: GpuDevice, options: {
   readonly config: Pick<Config, "seed" | "variant" | "precision">;
   readonly prefillTokens: number;
   readonly decodeTokens: number;
+  readonly layers: number;
   readonly tune: TuneOptions;
 }): Promise<LoadedEngines> {
   const { config: { precision, seed }, tune } = options;
-  const variant: PolicyVariant = VARIANTS[options.config.variant];
+  const variant = withLayers(VARIANTS[options.config.variant], options.layers);
   const { siglip, gemma, quantized } = variant;
   const random = seededRandom(seed);
   const bench = makeUpModel(variant, options, random);
@@ -57,4 +59,14 @@ export async function loadRandom(gpu: GpuDevice, options: {
   const loadMs = performance.now() - start;
   const owned = stack.move();
   return { variant, bench, vision, engine, loadMs, [Symbol.dispose]: () => owned.dispose() };
+}
+
+function withLayers(variant: PolicyVariant, layers: number): PolicyVariant {
+  const { siglip, gemma } = variant;
+  const of = (depth: number) => layers === 0 ? depth : Math.min(depth, layers);
+  return {
+    ...variant,
+    siglip: { ...siglip, depth: of(siglip.depth) },
+    gemma: { ...gemma, depth: of(gemma.depth) },
+  };
 }
