@@ -5,13 +5,15 @@
  * @module
  */
 
+import { endsEpisode } from "../../common/chunk_end.ts";
+import type { ChunkTransition } from "../../common/types.ts";
 import { discountChunk, type Discounting } from "./chunk_reward.ts";
-import { endsEpisode, isPolicyDriven, type TrainingChunk, valueAfter } from "./training_chunk.ts";
+import { isPolicyDriven, valueAfter } from "./value_after.ts";
 
 /** A transition with what PPO needs to know about its outcome. */
 export interface Estimate {
   /** The transition. */
-  readonly transition: TrainingChunk;
+  readonly transition: ChunkTransition;
   /**
    * How much better the chunk was than the critic expected, in units of reward. 0 for a person's
    * chunk, which says nothing about the policy's choices.
@@ -38,7 +40,7 @@ export interface GaeOptions {
  *
  * δ_t = R_t + Γ_t·V(s_{t+1}) − V(s_t) and A_t = δ_t + Γ_t·λ·A_{t+1}, with the chunk's reward R and
  * discount Γ of {@link discountChunk}. What V(s_{t+1}) is after each kind of end is in
- * {@link TrainingChunk}'s module. A_{t+1} is 0 where the episode or the chunks at hand end, and where a
+ * {@link valueAfter}'s module. A_{t+1} is 0 where the episode or the chunks at hand end, and where a
  * person takes over: what the person earned is no merit of the policy's last chunk.
  *
  * A person's chunks get value targets along the same recursion, which goes on into the chunks of the
@@ -49,7 +51,7 @@ export interface GaeOptions {
  * @throws RangeError if an episode goes on and `nextValue` is missing, chunks are not consecutive or
  *   not of one episode, or rewards or values cannot be.
  */
-export function computeGae(chunks: readonly TrainingChunk[], options: GaeOptions): Estimate[] {
+export function computeGae(chunks: readonly ChunkTransition[], options: GaeOptions): Estimate[] {
   const { gamma, lambda, nextValue, discounting = "chunk" } = options;
   const out = new Array<Estimate>(chunks.length);
   let nextAdvantage = 0;
@@ -74,7 +76,7 @@ export function computeGae(chunks: readonly TrainingChunk[], options: GaeOptions
 }
 
 /** Throws unless a chunk comes right after another one of its episode. */
-function checkOrder(chunk: TrainingChunk, following: TrainingChunk): void {
+function checkOrder(chunk: ChunkTransition, following: ChunkTransition): void {
   if (following.episodeId !== chunk.episodeId) {
     throw new RangeError(
       `Cannot estimate advantages: a chunk of episode ${following.episodeId} follows one of ` +

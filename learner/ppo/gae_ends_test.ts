@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import type { ChunkTransition } from "../../common/types.ts";
 import { makeTransition } from "../testing.ts";
 import { computeGae, normalizeAdvantages } from "./gae.ts";
-import type { TrainingChunk } from "./training_chunk.ts";
 
 /** Consecutive chunks of one episode, of one step unless told otherwise. */
-function episode(chunks: readonly Partial<TrainingChunk>[]): TrainingChunk[] {
+function episode(chunks: readonly Partial<ChunkTransition>[]): ChunkTransition[] {
   return chunks.map((changes, chunkIndex) => ({
     ...makeTransition({ chunkIndex, stepsExecuted: changes.stepRewards?.length ?? 1 }),
     ...changes,
@@ -21,9 +21,11 @@ function assertClose(actual: readonly number[], expected: readonly number[], tol
 
 const HALVES = { gamma: 0.5, lambda: 0.5, discounting: "step" } as const;
 const rewards = (...values: number[]) => ({ stepRewards: Float32Array.from(values) });
-const advantages = (chunks: readonly TrainingChunk[], options: Parameters<typeof computeGae>[1]) =>
-  computeGae(chunks, options).map((e) => e.advantage);
-const targets = (chunks: readonly TrainingChunk[], options: Parameters<typeof computeGae>[1]) =>
+const advantages = (
+  chunks: readonly ChunkTransition[],
+  options: Parameters<typeof computeGae>[1],
+) => computeGae(chunks, options).map((e) => e.advantage);
+const targets = (chunks: readonly ChunkTransition[], options: Parameters<typeof computeGae>[1]) =>
   computeGae(chunks, options).map((e) => e.valueTarget);
 
 Deno.test("computeGae() by step: success after two of a chunk's steps, nothing bootstrapped", () => {

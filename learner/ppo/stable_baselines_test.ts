@@ -7,15 +7,17 @@
 
 import assert from "node:assert/strict";
 import * as tf from "@tensorflow/tfjs";
+import { useDevice } from "../../common/policy/backend.ts";
 import { seededRandom } from "../../common/random.ts";
+import type { ChunkTransition } from "../../common/types.ts";
 import { makeTransition } from "../testing.ts";
 import { AdamState } from "./adam_state.ts";
 import { computeGae } from "./gae.ts";
 import { type LossInput, type LossOptions, ppoLosses } from "./loss.ts";
 import { learningRateScale } from "./schedule.ts";
-import type { TrainingChunk } from "./training_chunk.ts";
 
-await tf.setBackend("cpu");
+const BACKENDS = ["cpu", "wasm"] as const;
+await useDevice("cpu");
 
 type Row = readonly number[];
 
@@ -86,7 +88,7 @@ function assertClose(actual: ArrayLike<number>, expected: Row, tolerance = 1e-5)
 
 /** Cut a robot's steps into chunks of given lengths, each episode on its own; where each one begins. */
 function cutIntoChunks(golden: GaeCase, lengthAt: () => number) {
-  const episodes: { chunks: TrainingChunk[]; starts: number[] }[] = [];
+  const episodes: { chunks: ChunkTransition[]; starts: number[] }[] = [];
   let isNew = true;
   for (let start = 0; start < golden.rewards.length;) {
     const rest = golden.ends.findIndex((end, t) => t >= start && end !== "");
@@ -188,7 +190,8 @@ Deno.test("ppoLosses() and its gradients agree with Stable-Baselines3's PPO.trai
   }
 });
 
-Deno.test("ppoLosses() of tokens and chunks, clipped twice, decoupled, by Huber agrees with PyTorch", () => {
+/** Losses and gradients of every batch, against PyTorch's. */
+function checkLosses() {
   for (const { options, batch, losses, gradients } of GOLDEN.losses) {
     tf.tidy(() => {
       const isDecoupled = options.tokenWeightCap !== undefined;
@@ -218,7 +221,18 @@ Deno.test("ppoLosses() of tokens and chunks, clipped twice, decoupled, by Huber 
       assertClose(byValue.dataSync(), gradients.value);
     });
   }
-});
+}
+
+for (const backend of BACKENDS) {
+  Deno.test(`ppoLosses() of tokens, clipped twice, decoupled, by Huber is PyTorch's on ${backend}`, async () => {
+    await useDevice(backend);
+    try {
+      checkLosses();
+    } finally {
+      await useDevice("cpu");
+    }
+  });
+}
 
 /** PyTorch's gradients, without those of places where a row has no token. */
 function tokenGradients(rows: readonly Row[], { isToken }: { readonly isToken: readonly Row[] }) {

@@ -108,9 +108,14 @@ export class ValueNormalizer {
   }
 }
 
+/** Units of reward: what a critic that controllers use should answer in. */
+export const REWARD_SCALE: Scale = { mean: 0, deviation: 1 };
+
 /**
  * Change the critic's last layer so that its answers in units of reward stay as they are while the
- * scale changes: w' = w·σ/σ', b' = (σ·b + μ − μ') / σ' (PopArt, equation 4).
+ * scale changes: w' = w·σ/σ', b' = (σ·b + μ − μ') / σ' (PopArt, section 2.2). With
+ * {@link REWARD_SCALE} as the new scale the layer answers in units of reward itself: that is what
+ * controllers get, which need not know the statistics.
  * @param layer The last layer's weights and bias, not changed.
  * @param before The scale so far.
  * @param after The scale from now on.

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { rescaleOutput, ValueNormalizer } from "./value_normalizer.ts";
+import { rescaleOutput, REWARD_SCALE, ValueNormalizer } from "./value_normalizer.ts";
 
 const close = (x: number, y: number, tolerance = 1e-9) =>
   assert.ok(Math.abs(x - y) <= tolerance * (1 + Math.abs(y)), `${x} is not ${y}`);
@@ -79,4 +79,15 @@ Deno.test("rescaleOutput() keeps a critic's answers in units of reward", () => {
     }),
     { numRuns: 50, seed: 2 },
   );
+});
+
+Deno.test("rescaleOutput() to units of reward is what the normaliser does with an answer", () => {
+  const values = new ValueNormalizer();
+  values.update([3, 9, -2]);
+  const { kernel, bias } = rescaleOutput(
+    { kernel: Float32Array.of(0.5), bias: -0.25 },
+    values.scale,
+    REWARD_SCALE,
+  );
+  close(kernel[0] * 2 + bias, values.denormalize(0.5 * 2 - 0.25), 1e-6);
 });
