@@ -6,6 +6,9 @@
  * @module
  */
 
+/** A single minibatch's estimate is noisy; Stable-Baselines3 and Spinning Up allow it this much. */
+const BATCH_SLACK = 1.5;
+
 /** What {@link trackKl} has seen of an epoch. */
 export interface EpochKl {
   /** Sum of the minibatches' KL. */
@@ -43,6 +46,3 @@ export function shouldStopEarly(
   if (check === "batch") return lastKl > BATCH_SLACK * targetKl;
   return epoch.batches > 0 && epoch.sum / epoch.batches > targetKl;
 }
-
-/** A single minibatch's estimate is noisy; Stable-Baselines3 and Spinning Up allow it this much. */
-const BATCH_SLACK = 1.5;
