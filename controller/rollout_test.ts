@@ -5,8 +5,13 @@ import { useDevice } from "../common/policy/backend.ts";
 import { ACTION_DIM, HORIZON, makePolicy } from "../common/policy/testing.ts";
 import { seededRandom } from "../common/random.ts";
 import type { ChunkTransition, Observation } from "../common/types.ts";
+import { parseTransition } from "../common/wire/validate.ts";
+import { EpisodeLabels } from "./episode_labels.ts";
 import { evaluatePolicy, HELD_OUT_SEED } from "./evaluation.ts";
-import { Rollout } from "./rollout.ts";
+import { WHOLE_CHUNKS } from "./execution_length.ts";
+import { encodeTargets } from "./person_chunk.ts";
+import { Rollout, type RolloutOptions } from "./rollout.ts";
+import { Takeover } from "./takeover.ts";
 import { countedEpisodes, type EpisodeScript, ScriptedRobot } from "./testing.ts";
 
 await useDevice("wasm");
@@ -186,4 +191,148 @@ Deno.test("Rollout infers a chunk again that the policy failed at, and asks agai
   assert.deepEqual([next.chunkId, next.isTruncated], ["episode-1.1", true]);
   assert.ok(next.policyVersion === 0 && next.finalValue !== 0);
   assert.equal((await rollout.advance(policy, 7))[0].chunkId, "episode-2.0");
+});
+
+/** A rollout of robots whose episodes take 10 steps unless told otherwise. */
+function rollOut(options: Partial<RolloutOptions> & { steps?: number; lanes?: number } = {}) {
+  const { steps = 10, lanes = 1, ...changes } = options;
+  const robots = Array.from(
+    { length: lanes },
+    () => new ScriptedRobot(() => ({ steps, end: "timeout" })),
+  );
+  const rollout = new Rollout({
+    robots,
+    nextEpisode: countedEpisodes(),
+    temperature: 1,
+    random: seededRandom(3),
+    ...changes,
+  });
+  return { rollout, robots };
+}
+
+Deno.test("Rollout keeps every step's reward", async () => {
+  using policy = makePolicy();
+  const { rollout } = rollOut({ steps: 6 });
+  const [first] = await rollout.advance(policy, 0);
+  const [second] = await rollout.advance(policy, 0);
+  assert.deepEqual([...first.stepRewards, ...second.stepRewards], [1, 2, 3, 4, 5, 6]);
+  assert.deepEqual([first.humanRewards.length, second.driver, second.reward], [0, "policy", 11]);
+});
+
+Deno.test("Rollout executes as many steps as planned, by schedule and by uncertainty", async () => {
+  using policy = makePolicy();
+  const stepsOf = async (plan: Partial<typeof WHOLE_CHUNKS>, progress: number) => {
+    const { rollout, robots } = rollOut({ execution: { ...WHOLE_CHUNKS, ...plan } });
+    const [chunk] = await rollout.advance(policy, 0, progress);
+    assert.equal(robots[0].actions.length, chunk.stepsExecuted);
+    assert.equal(chunk.stepRewards.length, chunk.stepsExecuted);
+    const [next] = await rollout.advance(policy, 0, progress);
+    assert.equal(next.chunkIndex, 1);
+    assert.equal(next.observation.state.length, 14);
+    return chunk.stepsExecuted;
+  };
+  assert.equal(await stepsOf({ executeSteps: 3 }, 0), 3);
+  assert.equal(await stepsOf({ executeSteps: 3, executeStepsFinal: 1 }, 0.5), 2);
+  // These weights are nobody's: they are unsure of every chunk.
+  const unsure = { executeUncertainty: 0.01, executeMinSteps: 1 };
+  assert.equal(await stepsOf(unsure, 0), 1);
+  assert.equal(await stepsOf({ ...unsure, executeUncertainty: 20 }, 0), HORIZON);
+});
+
+Deno.test("Rollout ends an episode at a person's verdict, and gives scores to their steps", async () => {
+  using policy = makePolicy();
+  const labels = new EpisodeLabels();
+  const { rollout } = rollOut({ labels });
+  assert.deepEqual(labels.running, []);
+  await rollout.advance(policy, 0);
+  assert.deepEqual(labels.running, ["episode-0"]);
+  labels.add({ episode: "current", kind: "score", value: 0.5 });
+  const [scored] = await rollout.advance(policy, 0);
+  assert.deepEqual([...scored.stepRewards], [5.5, 6, 7, 8]);
+  assert.deepEqual([...scored.humanRewards], [0.5, 0, 0, 0]);
+  labels.add({ episode: "episode-0", kind: "success" });
+  const [ended] = await rollout.advance(policy, 0);
+  assert.deepEqual([ended.stepsExecuted, ended.reward, ended.finalValue], [1, 10, 0]);
+  assert.ok(ended.isTerminal && ended.isSuccess && !ended.isTruncated);
+  assert.match(labels.add({ episode: "episode-0", kind: "failure" })!, /not running/);
+  assert.equal((await rollout.advance(policy, 0))[0].chunkId, "episode-1.0");
+});
+
+Deno.test("Rollout lets a person drive one robot, chunk by chunk, while the others go on", async () => {
+  using policy = makePolicy();
+  const takeover = new Takeover({ robots: 2, horizon: HORIZON });
+  const { rollout, robots: [, taken] } = rollOut({ takeover, lanes: 2 });
+  await rollout.advance(policy, 0);
+  takeover.begin(1);
+  const waiting = await rollout.advance(policy, 0);
+  assert.deepEqual(waiting.map(({ episodeId }) => episodeId), ["episode-0"]);
+  assert.equal(taken.actions.length, HORIZON);
+  const targets = Array.from(
+    { length: HORIZON + 2 },
+    (_, i) => new Array<number>(14).fill(0.01 * i),
+  );
+  assert.equal(takeover.push(targets), null);
+  const drive = async () =>
+    (await rollout.advance(policy, 5)).find((t) => t.episodeId.endsWith("1"))!;
+  const [first, second] = [await drive(), await drive()];
+  for (const [i, chunk] of [first, second].entries()) {
+    assert.deepEqual([chunk.driver, chunk.chunkIndex, chunk.policyVersion], ["person", 1 + i, 5]);
+    assert.deepEqual([chunk.logProb, chunk.tokenLogProbs.length], [0, 0]);
+    const executed = targets.slice(i * HORIZON, i * HORIZON + chunk.stepsExecuted).flat();
+    const { observation, value } = parseTransition(chunk);
+    assert.deepEqual(
+      chunk.tokens,
+      encodeTargets(policy, Float32Array.from(executed), observation.state),
+    );
+    assert.equal(value, (await policy.observationValues([observation]))[0]);
+    assert.equal(policy.findFault(observation, chunk.tokens), null);
+  }
+  // The tenth step is the last one of the episode.
+  assert.deepEqual([first.stepsExecuted, second.stepsExecuted], [HORIZON, 2]);
+  assert.deepEqual([second.isTruncated, [...second.stepRewards]], [true, [9, 10]]);
+  assert.notEqual(second.finalValue, 0);
+  assert.deepEqual(
+    taken.actions.slice(-2).map((a) => a[3]),
+    [4, 5].map((i) => Math.fround(0.01 * i)),
+  );
+  takeover.release();
+  const after = await rollout.advance(policy, 6);
+  assert.deepEqual(after.map(({ driver }) => driver), ["policy", "policy"]);
+});
+
+Deno.test("Rollout cuts the policy's chunk where a person takes over, and theirs at the release", async () => {
+  using policy = makePolicy();
+  const takeover = new Takeover({ robots: 1, horizon: HORIZON });
+  /** Somebody acts right after a step. */
+  class WatchedRobot extends ScriptedRobot {
+    override async step(action: Float32Array) {
+      const outcome = await super.step(action);
+      if (this.actions.length === 2) takeover.begin(0, () => new Float32Array(14));
+      if (this.actions.length === 5) takeover.release();
+      return outcome;
+    }
+  }
+  const robot = new WatchedRobot(() => ({ steps: 6, end: "success" }));
+  const { rollout } = rollOut({ takeover, robots: [robot] });
+  const chunks = [];
+  for (let i = 0; i < 3; i++) chunks.push(...await rollout.advance(policy, 0));
+  assert.deepEqual(chunks.map((t) => [t.chunkIndex, t.driver, t.stepsExecuted]), [
+    [0, "policy", 2],
+    [1, "person", 3],
+    [2, "policy", 1],
+  ]);
+  assert.ok(chunks[2].isSuccess && chunks[2].isTerminal);
+  assert.ok(chunks.slice(0, 2).every((t) => !t.isTerminal && !t.isTruncated && !t.isCutShort));
+});
+
+Deno.test("Rollout waits for a person when no other robot can move", async () => {
+  using policy = makePolicy();
+  const takeover = new Takeover({ robots: 1, horizon: HORIZON });
+  const { rollout, robots: [robot] } = rollOut({ takeover });
+  takeover.begin();
+  assert.deepEqual(await rollout.advance(policy, 0), []);
+  assert.equal(robot.actions.length, 0);
+  takeover.push([new Array(14).fill(0)]);
+  const [chunk] = await rollout.advance(policy, 0);
+  assert.deepEqual([chunk.driver, chunk.stepsExecuted], ["person", 1]);
 });

@@ -257,3 +257,15 @@ function checkSegments(
   }
   model.waiting = model.waiting.filter((c) => !handedOut.has(c.chunkId));
 }
+
+Deno.test("ChunkBuffer hands out an episode that was cut short, and one that a person drove in", async () => {
+  const buffer = new ChunkBuffer();
+  fill(buffer, episode("a", 2, { isCutShort: true, finalValue: 5 }));
+  assert.equal(buffer.ready, 2);
+  const chunks = episode("b", 4).map((chunk, i) =>
+    i === 1 ? { ...chunk, driver: "person" } : chunk
+  );
+  fill(buffer, chunks as ChunkTransition[]);
+  assert.deepEqual(shapeOf(await buffer.take(3, 0, NEVER)), [["a.0,a.1", undefined], ["b.0", 101]]);
+  assert.deepEqual(shapeOf(await buffer.take(2, 0, NEVER)), [["b.1,b.2", 103]]);
+});

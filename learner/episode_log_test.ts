@@ -44,3 +44,21 @@ Deno.test("EpisodeLog forgets episodes that nobody ends", () => {
   assert.equal(log.add(makeTransition({ episodeId: id(0), ...end }))?.reward, 1);
   assert.equal(log.add(makeTransition({ episodeId: id(9), ...end }))?.reward, 2);
 });
+
+Deno.test("EpisodeLog keeps apart what people gave and drove, and says how an episode ended", () => {
+  const log = new EpisodeLog();
+  const human = { reward: 3, stepsExecuted: 2, humanRewards: Float32Array.of(0.5, 1.5) };
+  log.add(makeTransition({ chunkIndex: 0, reward: 1 }));
+  log.add(makeTransition({ chunkIndex: 1, driver: "person", ...human }));
+  const episode = log.add(makeTransition({ chunkIndex: 2, isCutShort: true, policyVersion: 4 }));
+  assert.deepEqual(episode, {
+    episodeId: "episode",
+    reward: 4,
+    humanReward: 2,
+    steps: 10,
+    humanSteps: 2,
+    end: "stopped",
+    isSuccess: false,
+    policyVersion: 4,
+  });
+});

@@ -12,9 +12,12 @@ import { UsageError } from "../../common/cli/flags.ts";
 import { ARM_NAMES } from "../../common/robot/aloha.ts";
 import { CameraSet } from "../camera/camera_set.ts";
 import type { ChunkSource } from "../chunk_source.ts";
+import { CURRENT_EPISODE, EpisodeLabels } from "../episode_labels.ts";
+import { humanCommands } from "../human_commands.ts";
 import type { EpisodeStart } from "../rollout.ts";
 import { type AdmissionFacts, admissionRefusals } from "../safety/admission.ts";
 import { TASK_PROMPTS } from "../sim/task_names.ts";
+import { Takeover } from "../takeover.ts";
 import { sharedNowMs } from "../threads/clock.ts";
 import { AlohaRobot } from "./aloha_robot.ts";
 import { ArmRollout } from "./arm_rollout.ts";
@@ -123,6 +126,12 @@ export async function armsSource(
         name: "cam_right_wrist",
         ageMs: 0,
       }] as const;
+  const labels = new EpisodeLabels();
+  const takeover = new Takeover({ robots: 1, horizon: policy.shape.horizon });
+  // Keys and HTTP say it to the operator, whoever else labels says it to the labels: one path.
+  robot.operator.onEvent(({ kind }) => {
+    if (kind === "success" || kind === "failure") labels.add({ episode: CURRENT_EPISODE, kind });
+  });
   const rollout = new ArmRollout({
     arms: robot.arms,
     supervisor: robot.supervisor,
@@ -146,6 +155,10 @@ export async function armsSource(
       }),
     temperature: config.temperature,
     random: options.random,
+    execution: config,
+    labels,
+    askVerdict: () => robot.operator.askVerdict(),
+    takeover,
     logger,
     record: (what, text) => robot.record(what, text),
     signal,
@@ -164,11 +177,13 @@ export async function armsSource(
     status: () => ({
       ...robot.status(),
       execution: flags.execution,
+      episodes: labels.running,
+      takenOver: takeover.robot,
       lateChunks: rollout.lateChunks,
       interruptions: rollout.interruptions,
       cameras: cameras?.report() ?? "the simulated scene",
     }),
-    commands: robot.commands,
+    commands: { ...robot.commands, ...humanCommands({ labels, takeover }) },
     gauges: robotGauges(robot),
     [Symbol.asyncDispose]: async () => {
       await owned.disposeAsync();

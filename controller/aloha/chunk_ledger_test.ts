@@ -110,3 +110,44 @@ Deno.test("ChunkLedger numbers transitions without a gap when a chunk in between
   ledger.close(0);
   assert.deepEqual(ledger.takeDone().map(({ chunkIndex }) => chunkIndex), [0, 1]);
 });
+
+Deno.test("ChunkLedger keeps every step's reward, and gives that of holding to the last step", () => {
+  const ledger = new ChunkLedger("e");
+  const first = ledger.plan(chunk(0));
+  ledger.onStep(first, GOES_ON);
+  ledger.onStep(first, { ...GOES_ON, reward: 3, humanReward: 2 });
+  ledger.onStep(null, { ...GOES_ON, reward: 0.5, humanReward: 0.25 });
+  ledger.close(0);
+  const [done] = ledger.takeDone();
+  assert.deepEqual([...done.stepRewards], [1, 3.5]);
+  assert.deepEqual([...done.humanRewards], [0, 2.25]);
+  assert.deepEqual([done.reward, done.stepsExecuted], [4.5, 2]);
+  parseTransition(done);
+});
+
+Deno.test("ChunkLedger writes a person's tokens when it is known how many steps were executed", () => {
+  const ledger = new ChunkLedger("e");
+  const first = ledger.plan({
+    ...chunk(0.5),
+    driver: "person",
+    logProb: 0,
+    tokenLogProbs: new Float32Array(0),
+    tokens: (steps) => new Int32Array(steps).fill(7),
+  });
+  for (let step = 0; step < 2; step++) ledger.onStep(first, GOES_ON);
+  const second = ledger.plan(chunk(0));
+  ledger.onStep(second, GOES_ON);
+  const [done] = ledger.takeDone();
+  assert.deepEqual([done.driver, [...done.tokens], done.chunkIndex], ["person", [7, 7], 0]);
+  parseTransition(done);
+});
+
+Deno.test("ChunkLedger ends an episode once: what is terminal is not cut off as well", () => {
+  const ledger = new ChunkLedger("e");
+  const first = ledger.plan(chunk(0));
+  ledger.onStep(first, { ...GOES_ON, isTerminal: true, isTruncated: true });
+  ledger.close(3);
+  const [done] = ledger.takeDone();
+  assert.deepEqual([done.isTerminal, done.isTruncated, done.isCutShort], [true, false, false]);
+  parseTransition(done);
+});

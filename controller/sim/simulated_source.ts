@@ -6,7 +6,10 @@
 
 import type { Config } from "../../common/config/config.ts";
 import type { ChunkSource } from "../chunk_source.ts";
+import { EpisodeLabels } from "../episode_labels.ts";
+import { humanCommands } from "../human_commands.ts";
 import { type EpisodeStart, Rollout } from "../rollout.ts";
+import { Takeover } from "../takeover.ts";
 import { createRobots } from "./create_robots.ts";
 
 /**
@@ -28,16 +31,25 @@ export async function simulatedSource(
 ): Promise<ChunkSource> {
   const { random, nextEpisode, imageSize } = options;
   const robots = await createRobots(config, imageSize);
+  const labels = new EpisodeLabels();
+  const takeover = new Takeover({ robots: robots.all.length, horizon: config.horizon });
   return {
     runner: new Rollout({
       robots: robots.all,
       temperature: config.temperature,
       random,
       nextEpisode,
+      execution: config,
+      labels,
+      takeover,
     }),
     robots: robots.all.length,
-    status: () => ({ kind: "simulated" }),
-    commands: {},
+    status: () => ({
+      kind: "simulated",
+      episodes: labels.running,
+      takenOver: takeover.robot,
+    }),
+    commands: humanCommands({ labels, takeover }),
     gauges: [],
     [Symbol.asyncDispose]: () => Promise.try(() => robots[Symbol.dispose]()),
   };

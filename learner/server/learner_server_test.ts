@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 // @ts-types="@types/ws"
 import WebSocket from "ws";
+import type { ChunkTransition } from "../../common/types.ts";
 import { decodeFrame, encodeFrame } from "../../common/wire/frames.ts";
 import type { HelloMessage, Message } from "../../common/wire/messages.ts";
 import { CLOSE_CODES, PROTOCOL_VERSION } from "../../common/wire/protocol.ts";
@@ -321,4 +322,53 @@ Deno.test("LearnerServer asks for a token outside loopback, before it binds", ()
 Deno.test("LearnerServer.listen() says that a port is in use", async () => {
   await using learner = startLearner();
   assert.throws(() => startLearner({}, { port: learner.port }), /the port is in use/);
+});
+
+Deno.test("LearnerServer refuses chunks of weights that it never published, and says so", async () => {
+  await using learner = startLearner();
+  await using peer = await RawPeer.greeted(learner.url);
+  const known = sampleTransition(0, { policyVersion: 1 });
+  const unknown = [1, 2].map((index) => sampleTransition(index, { policyVersion: 2 }));
+  peer.send({ type: "transitions", transitions: [unknown[0], known, unknown[1]] });
+  const ack = await peer.receive("ack");
+  assert.deepEqual([ack.chunkIds, ack.refusedIds], [["chunk-0"], ["chunk-1", "chunk-2"]]);
+  assert.match(
+    (await peer.receive("error")).sentence,
+    /policyVersion: 2 was never published here, the newest version is 1/,
+  );
+  learner.server.publish(2, sampleTensors(2), 0.25);
+  peer.send({ type: "weights_received", version: 1 });
+  const weights = await peer.receive("weights");
+  assert.deepEqual([weights.version, weights.progress], [2, 0.25]);
+  peer.send({ type: "transitions", transitions: [sampleTransition(3, { policyVersion: 2 })] });
+  assert.deepEqual((await peer.receive("ack")).chunkIds, ["chunk-3"]);
+  assert.deepEqual(learner.counts, {
+    ...{ accepted: 2, duplicates: 0, malformed: 2, refused: { version: 2 } },
+  });
+});
+
+Deno.test("LearnerServer goes on after a batch of every kind of fault, each counted by its reason", async () => {
+  await using learner = startLearner();
+  await using peer = await RawPeer.greeted(learner.url);
+  const { stepRewards } = sampleTransition(0);
+  const faults: Partial<ChunkTransition>[] = [
+    { stepRewards: stepRewards.slice(1) },
+    { stepRewards: stepRewards.with(0, NaN) },
+    { isTerminal: true, isCutShort: true },
+    { logProb: 1 },
+    { policyVersion: 9 },
+    { value: NaN },
+    { driver: "person" },
+  ];
+  const transitions = faults.map((fault, i) => sampleTransition(i, fault));
+  transitions.splice(3, 0, sampleTransition(100), sampleTransition(101), sampleTransition(100));
+  peer.send({ type: "transitions", transitions });
+  const ack = await peer.receive("ack");
+  assert.deepEqual([ack.chunkIds, ack.duplicateIds], [["chunk-100", "chunk-101"], ["chunk-100"]]);
+  assert.deepEqual(ack.refusedIds.toSorted(), faults.map((_, i) => `chunk-${i}`));
+  const refused = { shape: 1, reward: 1, end: 1, log_prob_range: 1, version: 1, fields: 1 };
+  assert.deepEqual(learner.counts.refused, { ...refused, log_prob_length: 1 });
+  const sentences = [];
+  for (let i = 0; i < 7; i++) sentences.push((await peer.receive("error")).sentence);
+  assert.ok(sentences.every((one) => one.startsWith("Cannot accept transition: ")));
 });

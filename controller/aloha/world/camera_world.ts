@@ -1,15 +1,15 @@
 /**
- * A real room around the arms: cameras see it, and a person puts things in place and judges.
+ * A real room around the arms: cameras see it, and a person puts things in place.
  *
- * The reward is sparse: 1 with the step after the operator says success, else 0. Success and failure are
- * terminal, so nothing is bootstrapped; an episode that nobody judges is truncated at its step budget.
+ * A room gives no reward. Whoever watches does, and ends the episode by success or failure: the rollout
+ * hears that from `episode_labels.ts`. An episode that nobody judges is truncated at its step budget.
  *
  * @module
  */
 
 import type { Logger, StepOutcome } from "../../../common/types.ts";
 import type { CameraView } from "../../camera/camera_set.ts";
-import type { Operator, VerdictQuestion } from "../operator/operator.ts";
+import type { Operator } from "../operator/operator.ts";
 import type { EpisodeWorld } from "./episode_world.ts";
 import { type PictureSource, waitForPictures } from "./pictures.ts";
 
@@ -19,7 +19,7 @@ export interface CameraWorldOptions {
   readonly prompt: string;
   /** The cameras; the world owns them. */
   readonly pictures: PictureSource;
-  /** Who judges, and who starts episodes. */
+  /** Who starts episodes. */
   readonly operator: Operator;
   /** Control steps after which an episode is cut off, 1 or more. */
   readonly maxEpisodeSteps: number;
@@ -35,7 +35,7 @@ export class CameraWorld implements EpisodeWorld {
   readonly prompt: string;
   readonly #options: CameraWorldOptions;
   #steps = 0;
-  #question: VerdictQuestion | null = null;
+  #isRunning = false;
 
   /**
    * Set the world up; nothing is waited for yet.
@@ -66,7 +66,7 @@ export class CameraWorld implements EpisodeWorld {
    */
   async begin(_seed: number, signal: AbortSignal): Promise<void> {
     const { pictures, operator, autoStart, logger } = this.#options;
-    this.#end();
+    this.#isRunning = false;
     await waitForPictures(pictures, logger, signal);
     if (!autoStart) {
       logger.info(
@@ -81,29 +81,26 @@ export class CameraWorld implements EpisodeWorld {
       }
     }
     this.#steps = 0;
-    this.#question = operator.askVerdict();
+    this.#isRunning = true;
   }
 
   /**
-   * Count a control step and take the operator's verdict, if there is one.
+   * Count a control step.
    *
    * @param _measured Where the arms are; people judge what they see.
    * @returns What the step came to.
    * @throws {Error} No episode is running.
    */
   onStep(_measured: ArrayLike<number>): StepOutcome {
-    if (this.#question === null) {
+    if (!this.#isRunning) {
       throw new Error(
         `Cannot judge a step: no episode is running after ${this.#steps} steps; begin one first`,
       );
     }
     this.#steps++;
-    const { answer } = this.#question;
-    const isSuccess = answer === "success";
-    const isTerminal = answer !== null;
-    const isTruncated = !isTerminal && this.#steps >= this.#options.maxEpisodeSteps;
-    if (isTerminal || isTruncated) this.#end();
-    return { reward: isSuccess ? 1 : 0, isTerminal, isTruncated, isSuccess };
+    const isTruncated = this.#steps >= this.#options.maxEpisodeSteps;
+    this.#isRunning = !isTruncated;
+    return { reward: 0, isTerminal: false, isTruncated, isSuccess: false };
   }
 
   /** What the cameras show now. */
@@ -113,13 +110,7 @@ export class CameraWorld implements EpisodeWorld {
 
   /** End the episode and close the cameras. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#end();
+    this.#isRunning = false;
     await this.#options.pictures[Symbol.asyncDispose]();
-  }
-
-  /** No verdict is asked for any more. */
-  #end(): void {
-    this.#question?.[Symbol.dispose]();
-    this.#question = null;
   }
 }
