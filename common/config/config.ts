@@ -6,6 +6,9 @@
  */
 
 import { DIALECT_NAMES } from "../tokenizer/dialect.ts";
+import type { PpoConfig } from "./ppo_config.ts";
+
+export * from "./ppo_config.ts";
 
 /** Simulated tasks. */
 export const TASKS = ["reach", "transfer_cube"] as const;
@@ -19,8 +22,11 @@ export const VARIANTS = ["tiny", "gemma_2b", "gemma_2b_lora"] as const;
 /** One of {@link VARIANTS}. */
 export type Variant = (typeof VARIANTS)[number];
 
-/** What the critic reads: the observation alone, or the observation and the sampled chunk. */
-export const VALUE_INPUTS = ["observation", "chunk"] as const;
+/**
+ * What the critic reads: the state before the first action token, the mean over the states of a
+ * chunk's tokens, or all states before the first action token, pooled by attention.
+ */
+export const VALUE_INPUTS = ["observation", "chunk", "attention"] as const;
 
 /** One of {@link VALUE_INPUTS}. */
 export type ValueInput = (typeof VALUE_INPUTS)[number];
@@ -161,54 +167,6 @@ export interface CollectionConfig {
   readonly executeUncertainty: number;
   /** Control steps that are executed of a chunk that the policy is unsure of. */
   readonly executeMinSteps: number;
-}
-
-/** Chunk-level proximal policy optimisation. */
-export interface PpoConfig {
-  /** Robot control steps of the whole run. */
-  readonly totalSteps: number;
-  /** Policy updates of the whole run; 0 leaves it to `totalSteps`. */
-  readonly updates: number;
-  /** Chunks collected for one update. */
-  readonly chunksPerUpdate: number;
-  /** Passes over an update's chunks. */
-  readonly epochs: number;
-  /** B: chunks of one gradient step. */
-  readonly batchSize: number;
-  /** Adam's step size. */
-  readonly learningRate: number;
-  /** What is left of both step sizes at the end of the run; they fall linearly from 1. */
-  readonly finalLearningRateFraction: number;
-  /** Step size of Adam for the value head. */
-  readonly valueLearningRate: number;
-  /** Largest change of the chunk's probability ratio, as a fraction. */
-  readonly clipRange: number;
-  /** Discount per chunk. */
-  readonly gamma: number;
-  /** λ of generalised advantage estimation, per chunk. */
-  readonly gaeLambda: number;
-  /** Weight of the value loss. */
-  readonly valueLossWeight: number;
-  /** Largest change of a value in one update; 0 is off. */
-  readonly valueClipRange: number;
-  /** Weight of the entropy bonus. */
-  readonly entropyWeight: number;
-  /** Norm that gradients are clipped to. */
-  readonly maxGradNorm: number;
-  /** Decay of Adam's first moment. */
-  readonly adamBeta1: number;
-  /** Decay of Adam's second moment. */
-  readonly adamBeta2: number;
-  /** Adam's denominator offset. */
-  readonly adamEpsilon: number;
-  /** Approximate KL, in nats, at which an update stops early; 0 is off. */
-  readonly targetKl: number;
-  /** Weight of the KL to the imitation policy; 0 is off. */
-  readonly klWeight: number;
-  /** Whether the vision encoder is trained too. */
-  readonly trainVision: boolean;
-  /** Whether advantages are normalised over an update. */
-  readonly normalizeAdvantages: boolean;
 }
 
 /** How controller, learner and people reach each other. */

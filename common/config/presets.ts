@@ -52,10 +52,26 @@ const BASE = {
   updates: 0,
   valueLearningRate: 1e-3,
   finalLearningRateFraction: 1,
+  warmUpUpdates: 0,
+  learningRateSchedule: "linear",
+  weightDecay: 0,
+  microBatchSize: 0,
+  trainScope: "auto",
+  ratioLevel: "chunk",
   clipRange: 0.2,
-  gamma: 0.99,
+  clipRangeHigh: 0.28, // DAPO's
+  dualClip: 3, // of its paper
+  decoupled: true,
+  tokenWeightCap: 2,
+  chunkWeightCap: 5, // a product over tens of tokens
+  discounting: "step",
+  gamma: 0.999, // 20 s at 50 Hz; 0.99 over a chunk of 10 steps
   gaeLambda: 0.95,
   valueLossWeight: 0.5,
+  valueLoss: "huber",
+  huberDelta: 10, // MAPPO's, in deviations of the returns
+  valueNormalization: true,
+  criticWarmUpUpdates: 2,
   valueClipRange: 0,
   entropyWeight: 0,
   maxGradNorm: 1,
@@ -64,6 +80,12 @@ const BASE = {
   adamEpsilon: 1e-8,
   targetKl: 0,
   klWeight: 0,
+  imitationKlTarget: 0,
+  imitationWeight: 0,
+  demonstrations: "",
+  environmentRewardWeight: 1,
+  humanRewardWeight: 1,
+  intrinsicRewardWeight: 0,
   trainVision: true,
   normalizeAdvantages: true,
 
@@ -125,9 +147,17 @@ export const PRESETS: Readonly<Record<PresetName, Config>> = {
     valueLearningRate: 2e-3,
     finalLearningRateFraction: 0.1,
     // Reaching pays off within a few chunks: a short horizon keeps the advantages' noise low.
+    discounting: "chunk",
     gamma: 0.9,
     gaeLambda: 0.8,
     trainVision: false,
+    // These are what its learning curve was measured with.
+    clipRangeHigh: 0,
+    dualClip: 0,
+    decoupled: false,
+    valueLoss: "squared",
+    valueNormalization: false,
+    criticWarmUpUpdates: 0,
   },
 };
 

@@ -27,6 +27,47 @@ const RULES: readonly Rule[] = [
       `lower it, or raise ${spell("chunksPerUpdate")}`,
   },
   {
+    holds: (c) => c.microBatchSize <= c.batchSize,
+    sentence: (c, spell) =>
+      `${spell("microBatchSize")} is ${c.microBatchSize}, but a batch has only ${c.batchSize} ` +
+      `chunks: lower it, or raise ${spell("batchSize")}`,
+  },
+  {
+    holds: (c) => c.dualClip === 0 || c.dualClip > 1,
+    sentence: (c, spell) =>
+      `${spell("dualClip")} is ${c.dualClip}, but it takes a number above 1, or 0 for none`,
+  },
+  {
+    holds: (c) => c.clipRangeHigh === 0 || c.clipRangeHigh >= c.clipRange,
+    sentence: (c, spell) =>
+      `${spell("clipRangeHigh")} is ${c.clipRangeHigh}, which is narrower than ` +
+      `${spell("clipRange")}, ${c.clipRange}: raise it, or set it to 0 for the same`,
+  },
+  {
+    holds: (c) => c.trainScope !== "lora" || c.variant.endsWith("_lora"),
+    sentence: (c, spell) =>
+      `${
+        spell("trainScope")
+      } is lora, but variant ${c.variant} has no adapters: set it to full, or ` +
+      `${spell("variant")} to one that has`,
+  },
+  {
+    holds: (c) => c.imitationKlTarget === 0 || c.klWeight > 0,
+    sentence: (c, spell) =>
+      `${spell("imitationKlTarget")} is ${c.imitationKlTarget}, but ${
+        spell("klWeight")
+      } is 0, from ` +
+      `where no adaptation leads away: set it to the weight to begin with`,
+  },
+  {
+    holds: (c) => c.demonstrations === "" || c.imitationWeight > 0,
+    sentence: (c, spell) =>
+      `${spell("demonstrations")} names ${c.demonstrations}, but ${
+        spell("imitationWeight")
+      } is 0: ` +
+      `raise it, or leave the file out`,
+  },
+  {
     holds: (c) => c.horizon <= c.maxEpisodeSteps,
     sentence: (c, spell) =>
       `${

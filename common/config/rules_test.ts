@@ -17,7 +17,8 @@ function refusal(changes: Record<string, unknown>): string {
 Deno.test("parseConfig() says value and bound of a field out of range", () => {
   assert.equal(
     refusal({ gamma: 1.5 }),
-    "Invalid configuration: gamma is 1.5, but it takes a number from 0 to 1 (per chunk).",
+    "Invalid configuration: gamma is 1.5, but it takes a number from 0 to 1 (per control step or " +
+      "chunk).",
   );
   assert.equal(
     refusal({ actionDim: 8 }),
@@ -51,6 +52,21 @@ Deno.test("parseConfig() checks texts that are paths, names and addresses", () =
 Deno.test("parseConfig() checks what must hold between fields", async (t) => {
   const cases: readonly [Partial<Config>, RegExp][] = [
     [{ batchSize: 33 }, /batchSize is 33, but an update has only 32 chunks: lower it, or raise/],
+    [
+      { microBatchSize: 9 },
+      /microBatchSize is 9, but a batch has only 8 chunks: lower it, or raise/,
+    ],
+    [{ dualClip: 1 }, /dualClip is 1, but it takes a number above 1, or 0 for none/],
+    [
+      { clipRangeHigh: 0.1 },
+      /clipRangeHigh is 0.1, which is narrower than clipRange, 0.2: raise it/,
+    ],
+    [
+      { trainScope: "lora" },
+      /trainScope is lora, but variant tiny has no adapters: set it to full/,
+    ],
+    [{ imitationKlTarget: 0.01 }, /imitationKlTarget is 0.01, but klWeight is 0, from where no/],
+    [{ demonstrations: "a" }, /demonstrations names a, but imitationWeight is 0: raise it/],
     [{ maxEpisodeSteps: 9 }, /horizon is 10, but an episode ends after 9 control steps/],
     [{ totalSteps: 319 }, /totalSteps is 319, but one update of 32 chunks of 10 steps takes 320/],
     [{ outboxCapacity: 3 }, /outboxCapacity is 3, but 4 environments .* at least 4/],

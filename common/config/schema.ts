@@ -20,20 +20,12 @@ import {
   VALUE_INPUTS,
   VARIANTS,
 } from "./config.ts";
+import { field, text } from "./field.ts";
 import { type FieldSpec, fieldSpec } from "./field_spec.ts";
+import { PPO_SHAPE as ppo } from "./ppo_schema.ts";
 
 const MAX_NAME_LENGTH = 80;
 const MAX_PORT = 65535;
-
-/** Attach what help shows; zod carries it into the JSON schema that flags are generated from. */
-function field<T extends z.ZodType>(schema: T, unit: string, description: string): T {
-  return schema.meta({ unit, description });
-}
-
-/** A text field with a rule that no number states; `expects` completes "takes …". */
-function text(pattern: RegExp, expects: string, unit: string, description: string): z.ZodString {
-  return z.string().regex(pattern).meta({ unit, description, expects });
-}
 
 const experiment = {
   expName: text(
@@ -132,7 +124,8 @@ const policy = {
   valueInput: field(
     z.enum(VALUE_INPUTS),
     "",
-    "What the critic judges: the observation, or the observation with the sampled chunk.",
+    "What the critic judges: the observation by one state of the language model, by all of them " +
+      "pooled by attention, or the observation with the sampled chunk.",
   ),
   isCriticDetached: field(
     z.boolean(),
@@ -191,75 +184,6 @@ const collection = {
     z.int().min(1).max(100),
     "control steps",
     "Control steps that are executed of a chunk that the policy is unsure of.",
-  ),
-};
-
-const ppo = {
-  totalSteps: field(z.int().min(1), "control steps", "Robot control steps of the whole run."),
-  updates: field(
-    z.int().min(0),
-    "updates",
-    "Policy updates of the whole run; 0 leaves the end to --total-steps.",
-  ),
-  chunksPerUpdate: field(z.int().min(1).max(65536), "chunks", "Chunks collected for one update."),
-  epochs: field(z.int().min(1).max(100), "passes", "Passes over the chunks of an update."),
-  batchSize: field(z.int().min(1).max(65536), "chunks", "Chunks of one gradient step."),
-  learningRate: field(
-    z.number().gt(0).max(1),
-    "",
-    "Step size of the Adam optimiser for the backbone.",
-  ),
-  valueLearningRate: field(
-    z.number().gt(0).max(1),
-    "",
-    "Step size of the Adam optimiser for the value head.",
-  ),
-  finalLearningRateFraction: field(
-    z.number().min(0).max(1),
-    "",
-    "What is left of both step sizes at the end of the run; they fall linearly. 1 is no decay.",
-  ),
-  clipRange: field(
-    z.number().gt(0).lt(1),
-    "",
-    "Change of a chunk's probability ratio at which PPO clips, as a fraction.",
-  ),
-  gamma: field(z.number().min(0).max(1), "per chunk", "Discount of future reward."),
-  gaeLambda: field(
-    z.number().min(0).max(1),
-    "per chunk",
-    "Lambda of generalised advantage estimation: 0 trusts the critic, 1 the returns.",
-  ),
-  valueLossWeight: field(z.number().min(0).max(100), "", "Weight of the value loss."),
-  valueClipRange: field(
-    z.number().min(0),
-    "reward",
-    "Largest change of a value in one update; 0 is off.",
-  ),
-  entropyWeight: field(
-    z.number().min(0).max(10),
-    "",
-    "Weight of the bonus for entropy; 0 is off.",
-  ),
-  maxGradNorm: field(z.number().gt(0), "", "Norm that the gradient of all weights is clipped to."),
-  adamBeta1: field(z.number().min(0).lt(1), "", "Decay of Adam's mean of gradients."),
-  adamBeta2: field(z.number().min(0).lt(1), "", "Decay of Adam's mean of squared gradients."),
-  adamEpsilon: field(z.number().gt(0).max(1), "", "Offset of Adam's denominator."),
-  targetKl: field(
-    z.number().min(0),
-    "nats per chunk",
-    "Approximate KL to the sampling policy at which an update stops early; 0 is off.",
-  ),
-  klWeight: field(
-    z.number().min(0),
-    "",
-    "Weight of the KL to the imitation policy that the run began with; 0 is off.",
-  ),
-  trainVision: field(z.boolean(), "", "Train the vision encoder too."),
-  normalizeAdvantages: field(
-    z.boolean(),
-    "",
-    "Shift and scale the advantages of an update to mean 0 and deviation 1.",
   ),
 };
 

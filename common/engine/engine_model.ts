@@ -43,11 +43,18 @@ export interface EngineModel {
  *
  * @param policy The policy, or what it will be.
  * @returns Its model.
+ * @throws {RangeError} If its critic pools by attention, for which there are no kernels.
  */
 export function engineModelOf(
   { shape, grammar }: Pick<ActorCritic, "shape" | "grammar">,
 ): EngineModel {
   const { variant, maxTokenLen, valueInput, maxValueSteps, valueHeadHiddenDim } = shape;
+  if (valueInput === "attention") {
+    throw new RangeError(
+      "Cannot build a decode engine: its critic reads by attention, which it has no kernels for; " +
+        "decode with tfjs, or use a critic of another value input",
+    );
+  }
   return {
     gemma: variant.gemma,
     fastSkipTokens: variant.fastSkipTokens,

@@ -6,7 +6,7 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { CheckpointError, CheckpointMismatch } from "../checkpoint/errors.ts";
 import type { Initialization } from "../checkpoint/metadata.ts";
-import type { DecodePositions, Precision } from "../config/config.ts";
+import type { DecodePositions, Precision, ValueInput } from "../config/config.ts";
 import { DIALECTS } from "../tokenizer/dialect.ts";
 import { ChunkGrammar } from "../tokenizer/grammar.ts";
 import { type NormStats, normStatsFingerprint } from "../tokenizer/normalization.ts";
@@ -27,7 +27,7 @@ export interface CriticOptions {
   /** Width of its hidden layers. */
   readonly valueHeadHiddenDim: number;
   /** What it reads. */
-  readonly valueInput: "observation" | "chunk";
+  readonly valueInput: ValueInput;
   /** Most action tokens that a `chunk` critic reads. */
   readonly maxValueSteps: number;
   /** The value loss trains the critic alone. */
@@ -135,7 +135,11 @@ export async function buildPolicy(
     maxValueSteps: (hasCritic && model.maxValueSteps) || critic.maxValueSteps,
     isCriticDetached: critic.isCriticDetached,
   };
-  const headSpecs = valueHeadSpecs(variant.gemma.width, shape.valueHeadHiddenDim);
+  const headSpecs = valueHeadSpecs(
+    variant.gemma.width,
+    shape.valueHeadHiddenDim,
+    shape.valueInput,
+  );
   const head = checkpoint.valueHead
     ? byName(checkpoint.valueHead)
     : drawParameters(headSpecs, critic.normal);

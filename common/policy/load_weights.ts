@@ -77,6 +77,7 @@ async function readTendon(
   const headSpecs = valueHead === undefined ? [] : valueHeadSpecs(
     VARIANTS[variant].gemma.width,
     model.valueHeadHiddenDim ?? valueHead.find(({ name }) => name === "out/kernel")?.shape[0] ?? 0,
+    model.valueInput,
   );
   const stored = (prefix: string, tensors: readonly TensorShape[]) =>
     tensors.map(({ name, shape }) => ({ name: prefix + name, shape, dtype: "F32" }));

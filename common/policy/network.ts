@@ -6,7 +6,8 @@
  */
 
 import * as tf from "@tensorflow/tfjs";
-import type { Tensor, Tensor1D, Tensor3D, Tensor4D } from "./tensors.ts";
+import type { Tensor, Tensor1D, Tensor2D, Tensor3D, Tensor4D } from "./tensors.ts";
+import type { ValueInput } from "../config/config.ts";
 import { EventLoopPacer } from "../turn_event_loop.ts";
 import { CAMERA_NAMES, type RgbImage } from "../types.ts";
 import { embedTokens, fastHead, fastLogits, runGemma, wordLogits } from "./gemma.ts";
@@ -24,7 +25,7 @@ import {
   textIds,
 } from "./sequence.ts";
 import { encodeImages } from "./siglip.ts";
-import { valueOf } from "./value_head.ts";
+import { poolByAttention, valueOf } from "./value_head.ts";
 import { type PolicyVariant, tokensPerImage } from "./variants.ts";
 
 /** Weights and sizes of an actor-critic. */
@@ -37,8 +38,11 @@ export interface Network {
   readonly valueHead: ParameterStore;
   /** Number of FAST tokens. */
   readonly fastVocab: number;
-  /** What the critic reads: the state before the first action token, or the mean over a chunk's. */
-  readonly valueInput: "observation" | "chunk";
+  /**
+   * What the critic reads: the state before the first action token, the mean over a chunk's, or all
+   * before the first action token pooled by attention.
+   */
+  readonly valueInput: ValueInput;
   /** Most action tokens that the `chunk` critic reads. */
   readonly maxValueSteps: number;
   /** The value loss trains the critic alone, not the backbone that it reads. */
@@ -146,14 +150,18 @@ export function forward(
   const steps = Math.max(1, ...tokens.map((t) => t.length));
   const layout = layoutOf(net, input, steps - 1);
   const fed = tokens.map((row) => Array.from(row.slice(0, steps - 1), (t) => languageId(net, t)));
-  const hidden = runGemma(net.backbone, net.variant.gemma, {
-    ...embedSequence(net, input, layout, fed),
-    readFrom: firstPredicting(layout),
-  });
   const { gemma, fastSkipTokens } = net.variant;
+  const read = readStates(
+    net,
+    layout,
+    runGemma(net.backbone, gemma, {
+      ...embedSequence(net, input, layout, fed),
+      readFrom: firstRead(net, layout),
+    }),
+  );
   return {
-    logits: fastLogits(net.backbone, gemma, hidden, net.fastVocab, fastSkipTokens),
-    value: criticOf(net, hidden, tokens.map((t) => t.length)),
+    logits: fastLogits(net.backbone, gemma, read.predicting, net.fastVocab, fastSkipTokens),
+    value: criticOf(net, read, tokens.map((t) => t.length)),
   };
 }
 
@@ -162,13 +170,43 @@ function firstPredicting(layout: SequenceLayout): number {
   return layout.imageTokens + layout.promptTokens + layout.forcedTokens - 1;
 }
 
+/** Hidden states that somebody reads. */
+interface ReadStates {
+  /** `[B, S, D]`: those that action tokens are predicted from. */
+  readonly predicting: Tensor3D;
+  /** All up to the first of them with the additive mask `[B, T]` of padding, where a critic pools. */
+  readonly pooled?: { readonly states: Tensor3D; readonly mask: Tensor2D };
+}
+
+/** First position whose hidden state somebody reads. */
+function firstRead(net: Network, layout: SequenceLayout): number {
+  return net.valueInput === "attention" ? 0 : firstPredicting(layout);
+}
+
+/** Take apart the hidden states from {@link firstRead} on. */
+function readStates(net: Network, layout: SequenceLayout, hidden: Tensor3D): ReadStates {
+  if (net.valueInput !== "attention") return { predicting: hidden };
+  const first = firstPredicting(layout);
+  const mask = tf.tensor2d(decodeMask(layout, first + 1, first + 1), [layout.batch, first + 1]);
+  return {
+    predicting: tf.slice(hidden, [0, first, 0], [-1, -1, -1]),
+    pooled: { states: tf.slice(hidden, [0, 0, 0], [-1, first + 1, -1]), mask },
+  };
+}
+
 /**
- * The critic's value from the hidden states `[B, S, D]` that action tokens are predicted from. The
- * `observation` critic reads the first, which has seen no action; the `chunk` critic reads the mean
- * over a chunk's.
+ * The critic's value. The `observation` critic reads the first state that an action token is predicted
+ * from, which has seen no action; the `attention` critic reads all up to it, images' and words', none
+ * of which has seen an action; the `chunk` critic reads the mean over a chunk's.
  */
-function criticOf(net: Network, predicting: Tensor3D, lengths: readonly number[]): Tensor1D {
-  const seen = net.isCriticDetached ? withoutGradient(predicting) : predicting;
+function criticOf(
+  net: Network,
+  { predicting, pooled }: ReadStates,
+  lengths: readonly number[],
+): Tensor1D {
+  const open = pooled?.states ?? predicting;
+  const seen = (net.isCriticDetached ? withoutGradient(open) : open) as Tensor3D;
+  if (pooled) return valueOf(net.valueHead, poolByAttention(net.valueHead, seen, pooled.mask));
   if (net.valueInput === "observation") {
     return valueOf(net.valueHead, tf.squeeze(tf.slice(seen, [0, 0, 0], [-1, 1, -1]), [1]));
   }
@@ -235,7 +273,7 @@ export function postfixLosses(
 export interface Decoding extends Disposable {
   /** `[B, fastVocab]`, row-major: logits of the next token. */
   readonly logits: Float32Array;
-  /** `[B]`: the observation critic's values (absent for the `chunk` critic until {@link finish}). */
+  /** `[B]`: the critic's values (0 for the `chunk` critic until {@link finish}). */
   readonly values: Float32Array;
   /** Feed one FAST token a row and compute the next logits. */
   feed(tokens: ArrayLike<number>): Promise<void>;
@@ -266,18 +304,19 @@ export async function startDecoding(
     const valuesOfLayers: Tensor3D[] = [];
     const hidden = runGemma(net.backbone, gemma, {
       ...embedSequence(net, input, layout, [], decodePositions, seen),
-      readFrom: firstPredicting(layout),
+      readFrom: firstRead(net, layout),
       remember: (layer, k, v) => {
         keys[layer] = k;
         valuesOfLayers[layer] = v;
         return [k, v];
       },
     });
-    const value = net.valueInput === "observation"
-      ? criticOf(net, hidden, [])
-      : tf.zeros([batch]) as Tensor1D;
+    const read = readStates(net, layout, hidden);
+    const values = net.valueInput === "chunk"
+      ? tf.zeros([batch]) as Tensor1D
+      : criticOf(net, read, []);
     memory = new KvCache(keys, valuesOfLayers, capacity);
-    return { first: hidden, values: value };
+    return { first: read.predicting, values };
   };
   let memory!: KvCache;
   let prefilled: ReturnType<typeof prefill>;
@@ -337,7 +376,7 @@ export async function startDecoding(
     async finish(lengths) {
       const tensor = tf.tidy(() => {
         const all = tf.concat(predicting, 1) as Tensor3D;
-        return criticOf(net, all, lengths);
+        return criticOf(net, { predicting: all }, lengths);
       });
       const out = await tensor.data<"float32">();
       tensor.dispose();

@@ -9,6 +9,7 @@
  * @module
  */
 
+import type { ValueInput } from "../config/config.ts";
 import type { HostTensor } from "../types.ts";
 import { count, type Initializer, type ParameterSpec } from "./parameter_layout.ts";
 import type { GemmaSize, PolicyVariant, SiglipSize } from "./variants.ts";
@@ -21,6 +22,9 @@ export {
   toCheckpointLayout,
 } from "./parameter_layout.ts";
 export { ParameterStore, type StoragePlan, type Weight } from "./parameter_store.ts";
+
+/** Path of the query `[D, 1]` of a value head that pools by attention. */
+export const POOL_QUERY = "pool/query";
 
 const ZEROS: Initializer = { kind: "zeros" };
 const ONES: Initializer = { kind: "ones" };
@@ -191,12 +195,20 @@ export function backboneSpecs(variant: PolicyVariant): ParameterSpec[] {
 }
 
 /**
- * Every array of the value head: an MLP `D → hidden → hidden → 1`.
+ * Every array of the value head: an MLP `D → hidden → hidden → 1` and, where it pools by attention,
+ * the query that it does so with.
  * @param width D, the model width that it reads.
  * @param hidden Width of the hidden layers.
+ * @param input What it reads.
  */
-export function valueHeadSpecs(width: number, hidden: number): ParameterSpec[] {
+export function valueHeadSpecs(
+  width: number,
+  hidden: number,
+  input: ValueInput = "observation",
+): ParameterSpec[] {
   return [
+    // The states that it is multiplied by have a root mean square near 1: scores vary by about 1.
+    ...(input === "attention" ? [dense(POOL_QUERY, width, 1, fanIn(width))] : []),
     dense("dense_0/kernel", width, hidden, fanIn(width)),
     vector("dense_0/bias", hidden),
     dense("dense_1/kernel", hidden, hidden, fanIn(hidden)),

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { ActionMode } from "../config/config.ts";
+import type { ActionMode, ValueInput } from "../config/config.ts";
 import type { DialectName, NormalizationMode } from "../tokenizer/dialect.ts";
 import type { FastTokenizer } from "../tokenizer/fast.ts";
 import type { LanguageTokenizer } from "../tokenizer/language.ts";
@@ -42,7 +42,7 @@ export interface PolicyShape {
   /** Width of the critic's hidden layers. */
   readonly valueHeadHiddenDim: number;
   /** What the critic reads. */
-  readonly valueInput: "observation" | "chunk";
+  readonly valueInput: ValueInput;
   /** Most action tokens that the `chunk` critic reads. */
   readonly maxValueSteps: number;
   /** The value loss trains the critic alone, not the backbone that it reads. */

@@ -107,7 +107,11 @@ export function makePolicy(changes: Partial<PolicyShape> = {}, seed = 1): ActorC
     ...changes,
   };
   const backbone = backboneSpecs(shape.variant);
-  const head = valueHeadSpecs(shape.variant.gemma.width, shape.valueHeadHiddenDim);
+  const head = valueHeadSpecs(
+    shape.variant.gemma.width,
+    shape.valueHeadHiddenDim,
+    shape.valueInput,
+  );
   return new ActorCritic(
     shape,
     makeAssets(),
