@@ -34,6 +34,15 @@ export interface ReachOptions {
   readonly boxMarginM?: number;
 }
 
+/** What {@link ReachTask} is without settings; {@link ReachOptions} says what each number means. */
+export const REACH_DEFAULTS: Readonly<Required<ReachOptions>> = {
+  successRadiusM: 0.036,
+  progressScale: 8,
+  successBonus: 1,
+  timePenalty: 0.002,
+  boxMarginM: 0,
+};
+
 /**
  * The box of ball centres in the world, in metres: 0.20 × 0.25 × 0.15 m around and below the left
  * arm's reset tip at (−0.168, −0.019, 0.330).
@@ -65,14 +74,7 @@ export class ReachTask implements Task {
    * @throws {RangeError} The success radius is not positive or another number is not finite.
    */
   constructor(model: PhysicsModel, data: PhysicsData, options: ReachOptions = {}) {
-    this.#options = {
-      successRadiusM: 0.036,
-      progressScale: 8,
-      successBonus: 1,
-      timePenalty: 0.002,
-      boxMarginM: 0,
-      ...options,
-    };
+    this.#options = { ...REACH_DEFAULTS, ...options };
     for (const [name, value] of Object.entries(this.#options)) {
       if (!Number.isFinite(value)) {
         throw new RangeError(`Cannot set up reach: ${name} is ${value}, expected a number`);
