@@ -25,6 +25,7 @@ import type { RobotFlags } from "./aloha/flags.ts";
 import type { ArmsKind } from "./aloha/robot_arms.ts";
 import { runControlLoop } from "./control_loop.ts";
 import { HELD_OUT_SEED } from "./evaluation.ts";
+import { holdWeights } from "./held_weights.ts";
 import { LearnerLink } from "./learner_link.ts";
 import { learnerRefusal } from "./safety/admission.ts";
 import { describePolicy, policyGauges, policyStatus } from "./policy_status.ts";
@@ -200,7 +201,7 @@ export async function runController(
         counts.policyVersion = weights.version;
       },
       recover: (lost) => acting.recover(lost),
-      sink: link,
+      sink: holdWeights(link, config.holdWeights),
       policyVersion: choice.metadata.policyVersion,
       onChunks: (transitions) => count(counts, transitions),
       signal,

@@ -159,6 +159,8 @@ export interface CollectionConfig {
   readonly maxEpisodeSteps: number;
   /** Most policy versions that a chunk may be behind when it is trained on. */
   readonly maxStaleness: number;
+  /** Versions that a controller stays behind the newest weights, on purpose; 0 is none. */
+  readonly holdWeights: number;
   /** Control steps of a chunk that are executed; 0 is all of them. */
   readonly executeSteps: number;
   /** The same at the end of the run, reached in a line; 0 stays with `executeSteps`. */

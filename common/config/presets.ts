@@ -44,6 +44,7 @@ const BASE = {
   numEnvs: 4,
   maxEpisodeSteps: 400, // gym-aloha's limit: 8 s at 50 Hz
   maxStaleness: 2,
+  holdWeights: 0,
   executeSteps: 0,
   executeStepsFinal: 0,
   executeUncertainty: 0,

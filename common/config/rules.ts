@@ -85,6 +85,12 @@ const RULES: readonly Rule[] = [
       `${c.horizon} control steps: lower them, or raise ${spell("horizon")}`,
   },
   {
+    holds: (c) => c.holdWeights <= c.maxStaleness,
+    sentence: (c, spell) =>
+      `${spell("holdWeights")} is ${c.holdWeights}, but chunks that are more than ` +
+      `${c.maxStaleness} versions old are dropped: lower it, or raise ${spell("maxStaleness")}`,
+  },
+  {
     holds: (c) => c.updates > 0 || c.totalSteps >= c.chunksPerUpdate * c.horizon,
     sentence: (c, spell) =>
       `${

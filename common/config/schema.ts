@@ -165,6 +165,12 @@ const collection = {
     "policy versions",
     "How many versions a chunk's policy may be behind the learner's; older chunks are dropped.",
   ),
+  holdWeights: field(
+    z.int().min(0).max(1000),
+    "versions",
+    "Versions that a controller stays behind the newest weights, to try what stale data does; 0 uses " +
+      "the newest.",
+  ),
   executeSteps: field(
     z.int().min(0).max(100),
     "control steps",
