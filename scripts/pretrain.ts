@@ -117,6 +117,31 @@ const COMMAND = {
       unit: "m",
       description: "How far above the ball the demonstrator of reach aims: a constant error.",
     },
+    graspBias: {
+      kind: "number",
+      default: 0,
+      minimum: -0.01,
+      maximum: 0.1,
+      unit: "m",
+      description: "How far above its right place the demonstrator of transfer_cube grasps the " +
+        "cube: a constant error.",
+    },
+    graspBiasShare: {
+      kind: "number",
+      default: 1,
+      minimum: 0,
+      maximum: 1,
+      description: "Share of the demonstrations of transfer_cube that have that error.",
+    },
+    waypointNoise: {
+      kind: "number",
+      default: 0.015,
+      minimum: 0,
+      maximum: 0.1,
+      unit: "m",
+      description: "Standard deviation, along each axis, of the points that the demonstrator of " +
+        "transfer_cube passes on its way.",
+    },
     boxMargin: {
       kind: "number",
       default: 0.025,
@@ -147,6 +172,14 @@ const COMMAND = {
       unit: "tokens",
       description: "Size of the action tokenizer's vocabulary.",
     },
+    fastScale: {
+      kind: "number",
+      default: 10,
+      minimum: 1,
+      maximum: 100,
+      description:
+        "Resolution of the action tokenizer: frequencies are multiplied by it and rounded.",
+    },
     evalEpisodes: {
       kind: "integer",
       default: 100,
@@ -175,7 +208,7 @@ function conventionOf({ dialect, actionMode, adaptToPi }: Config) {
 function fitAssets(
   config: Config,
   examples: readonly Demonstration[],
-  fastVocab: number,
+  tokenizer: { readonly vocabSize: number; readonly scale: number },
 ): { assets: PolicyAssets; languageFiles: ReturnType<typeof buildWordLevelTokenizer> } {
   const { actionDim, horizon, adaptToPi } = config;
   const convention = conventionOf(config);
@@ -191,7 +224,7 @@ function fitAssets(
     actions: computeFieldStats(raw.flatMap((a) => [...a]), actionDim, MIN_ACTION_RANGE),
   }, DIALECTS[convention.dialect].normalization);
   const fast = FastTokenizer.fit(raw.map((a) => normalizeActions(a, stats)), {
-    vocabSize: fastVocab,
+    ...tokenizer,
     horizon,
     actionDim,
     alphabet: "complete",
@@ -243,6 +276,9 @@ async function main(signal: AbortSignal): Promise<void> {
       jointNoiseRad: flags.jointNoise,
       aimNoiseM: task === "reach" ? flags.aimNoise : 0,
       aimBiasM: task === "reach" ? flags.aimBias : 0,
+      graspBiasM: task === "transfer_cube" ? flags.graspBias : 0,
+      graspBiasShare: task === "transfer_cube" ? flags.graspBiasShare : 1,
+      waypointNoiseM: task === "transfer_cube" ? flags.waypointNoise : 0,
       random,
     },
     onEpisode: () => signal.throwIfAborted(),
@@ -251,7 +287,10 @@ async function main(signal: AbortSignal): Promise<void> {
     `${examples.length} examples; the demonstrator solved ${(100 * successRate).toFixed(0)} %`,
   );
 
-  const { assets, languageFiles } = fitAssets(config, examples, flags.fastVocab);
+  const { assets, languageFiles } = fitAssets(config, examples, {
+    vocabSize: flags.fastVocab,
+    scale: flags.fastScale,
+  });
   const tokenized = examples.map(({ observation, actions }) => {
     const raw = toPolicyActions(actions, observation.state, actionDim, convention);
     const normalized = normalizeActions(raw, assets.stats);

@@ -41,6 +41,19 @@ export interface DemonstratorOptions {
    * of a badly calibrated camera. Default 0.
    */
   readonly aimBiasM?: number;
+  /**
+   * Standard deviation, along each axis, of the points that the grippers pass on their way (transfer_cube),
+   * in metres. Where they grasp stays exact: so demonstrations show how to get there from elsewhere.
+   * Default 0.
+   */
+  readonly waypointNoiseM?: number;
+  /**
+   * How far above its right place the right gripper grasps the cube (transfer_cube), in metres: a
+   * constant error, such as that of a badly measured table. Default 0.
+   */
+  readonly graspBiasM?: number;
+  /** Share of the episodes that have that error, 0–1. Default 1. */
+  readonly graspBiasShare?: number;
   /** Decides the noise. Needed as soon as a noise is above 0. */
   readonly random?: RandomSource;
 }

@@ -8,7 +8,7 @@ import type { PhysicsData, PhysicsModel } from "./mujoco.ts";
 import type { RandomSource } from "../../common/random.ts";
 import { type ReachOptions, ReachTask } from "./reach_task.ts";
 import type { TaskName } from "./task_names.ts";
-import { TransferCubeTask } from "./transfer_cube_task.ts";
+import { type TransferCubeOptions, TransferCubeTask } from "./transfer_cube_task.ts";
 
 /** What a task says about one control step. */
 export interface TaskScore {
@@ -40,6 +40,8 @@ export interface Task {
 export interface TaskOptions {
   /** Settings of `reach`. */
   readonly reach?: ReachOptions;
+  /** Settings of `transfer_cube`. */
+  readonly transferCube?: TransferCubeOptions;
 }
 
 /**
@@ -61,7 +63,7 @@ export function createTask(
     case "reach":
       return new ReachTask(model, data, options.reach);
     case "transfer_cube":
-      return new TransferCubeTask(model, data);
+      return new TransferCubeTask(model, data, options.transferCube);
     default:
       throw new RangeError(`Unknown task "${name satisfies never}"`);
   }

@@ -10,7 +10,8 @@ import type { SimulatedAloha } from "./aloha_sim.ts";
 import type { Vec3 } from "../kinematics/arm_geometry.ts";
 import type { Demonstrator, DemonstratorOptions } from "./demonstrator.ts";
 import { type IkGoal, solveIk } from "./ik.ts";
-import { JointMotion } from "./joint_motion.ts";
+import { normal } from "../../common/random.ts";
+import { checkRange, JointMotion } from "./joint_motion.ts";
 import type { TransferCubeTask } from "./transfer_cube_task.ts";
 
 /** Where the cube changes hands, in the world, in metres. */
@@ -36,11 +37,20 @@ interface Phase {
   readonly dwellSteps: number;
 }
 
+/** What of the options this demonstrator itself looks after. */
+type FlawOptions = Pick<
+  DemonstratorOptions,
+  "waypointNoiseM" | "graspBiasM" | "graspBiasShare" | "random"
+>;
+
 /** See the module. */
 export class TransferCubeDemonstrator implements Demonstrator {
   readonly #task: TransferCubeTask;
   readonly #motion: JointMotion;
   readonly #phases: readonly Phase[];
+  readonly #speed: number;
+  readonly #options: Required<FlawOptions>;
+  #graspHeightM = GRASP_HEIGHT_M;
   /** Last goals, from which the next inverse kinematics start. */
   #joints: Record<ArmName, ArrayLike<number>> = { left: RESET_POSE_RAD, right: RESET_POSE_RAD };
   #phase = -1;
@@ -56,13 +66,29 @@ export class TransferCubeDemonstrator implements Demonstrator {
    */
   constructor(robot: SimulatedAloha, task: TransferCubeTask, options: DemonstratorOptions = {}) {
     this.#task = task;
+    this.#speed = options.speed ?? 1;
     this.#motion = new JointMotion(robot, ["left", "right"], options);
+    const { waypointNoiseM = 0, graspBiasM = 0, graspBiasShare = 1, random } = options;
+    checkRange("waypointNoiseM", waypointNoiseM, 0, 0.1);
+    checkRange("graspBiasM", graspBiasM, -0.01, 0.1);
+    checkRange("graspBiasShare", graspBiasShare, 0, 1);
+    const isRandom = waypointNoiseM > 0 || graspBiasShare > 0 && graspBiasShare < 1;
+    if (isRandom && random === undefined) {
+      throw new RangeError(
+        `Cannot demonstrate with waypointNoiseM ${waypointNoiseM} m and graspBiasShare ` +
+          `${graspBiasShare}: pass a random source`,
+      );
+    }
+    this.#options = { waypointNoiseM, graspBiasM, graspBiasShare, random: random ?? (() => 0) };
     this.#phases = this.#plan();
   }
 
   /** Begin with the first phase. */
   reset(): void {
     this.#joints = { left: RESET_POSE_RAD, right: RESET_POSE_RAD };
+    const { graspBiasM, graspBiasShare, random } = this.#options;
+    const isBiased = graspBiasShare === 1 || graspBiasShare > 0 && random() < graspBiasShare;
+    this.#graspHeightM = GRASP_HEIGHT_M + (isBiased ? graspBiasM : 0);
     this.#motion.reset();
     this.#enter(0);
   }
@@ -79,13 +105,20 @@ export class TransferCubeDemonstrator implements Demonstrator {
 
   #enter(phase: number): void {
     this.#phase = phase;
-    this.#dwell = this.#phases[phase].dwellSteps;
+    this.#dwell = Math.round(this.#phases[phase].dwellSteps / this.#speed);
     this.#phases[phase].begin();
   }
 
   #move(arm: ArmName, goal: IkGoal): void {
     this.#joints[arm] = solveIk(arm, goal, this.#joints[arm]).joints;
     this.#motion.moveArm(arm, this.#joints[arm]);
+  }
+
+  /** Where the left gripper reaches: for the cube, or where it should be if the right one lost it. */
+  #heldCube(): Vec3 {
+    const cube = this.#task.cubePosition;
+    const offM = Math.hypot(...cube.map((x, k) => x - MEETING_POINT[k]));
+    return offM < STANDOFF_M ? cube : MEETING_POINT;
   }
 
   #plan(): Phase[] {
@@ -99,6 +132,13 @@ export class TransferCubeDemonstrator implements Demonstrator {
         opening: [-Math.sin(yaw), Math.cos(yaw), 0],
       };
     };
+    const near = (goal: IkGoal): IkGoal => {
+      const [x, y, z] = goal.position;
+      const { waypointNoiseM, random } = this.#options;
+      if (waypointNoiseM === 0) return goal;
+      const off = () => waypointNoiseM * normal(random);
+      return { ...goal, position: [x + off(), y + off(), z + off()] };
+    };
     const [mx, my, mz] = MEETING_POINT;
     const leftTo = (position: Vec3): IkGoal => ({
       position,
@@ -110,25 +150,24 @@ export class TransferCubeDemonstrator implements Demonstrator {
         begin: () => {
           this.#motion.setGripper("right", 1);
           this.#motion.setGripper("left", 1);
-          this.#move("right", overCube(GRASP_HEIGHT_M + HOVER_M));
+          this.#move("right", near(overCube(GRASP_HEIGHT_M + HOVER_M)));
         },
         dwellSteps: 5,
       },
-      { begin: () => this.#move("right", overCube(GRASP_HEIGHT_M)), dwellSteps: 10 },
+      { begin: () => this.#move("right", overCube(this.#graspHeightM)), dwellSteps: 10 },
       { begin: () => this.#motion.setGripper("right", GRASP), dwellSteps: 20 },
-      { begin: () => this.#move("right", overCube(GRASP_HEIGHT_M + HOVER_M)), dwellSteps: 0 },
+      { begin: () => this.#move("right", near(overCube(GRASP_HEIGHT_M + HOVER_M))), dwellSteps: 0 },
       {
         begin: () => {
-          this.#move("right", {
-            position: MEETING_POINT,
-            approach: [-1, 0, 0],
-            opening: [0, 1, 0],
-          });
-          this.#move("left", leftTo([mx - STANDOFF_M, my, mz]));
+          this.#move(
+            "right",
+            near({ position: MEETING_POINT, approach: [-1, 0, 0], opening: [0, 1, 0] }),
+          );
+          this.#move("left", near(leftTo([mx - STANDOFF_M, my, mz])));
         },
         dwellSteps: 15,
       },
-      { begin: () => this.#move("left", leftTo(this.#task.cubePosition)), dwellSteps: 10 },
+      { begin: () => this.#move("left", leftTo(this.#heldCube())), dwellSteps: 10 },
       { begin: () => this.#motion.setGripper("left", GRASP), dwellSteps: 20 },
       { begin: () => this.#motion.setGripper("right", 1), dwellSteps: 15 },
       {

@@ -5,7 +5,8 @@
  * (`TransferCubeTask.get_reward`): 0 nothing, 1 the right gripper touches the cube, 2 and it is off
  * the table, 3 the left gripper touches it, 4 and it is off the table. Stage 4 is success and ends
  * the episode. So the sum over an episode depends on how long each stage lasts: a slow transfer
- * collects more than a fast one. Compare policies by success rate or by the highest stage.
+ * collects more than a fast one, and holding the cube up until time is over collects most of all.
+ * Compare policies by success rate or by the highest stage, and train them on `pays: "gain"`.
  *
  * gym-aloha watches one finger a gripper; here any part of the gripper counts as touching.
  *
@@ -27,6 +28,16 @@ export const CUBE_START_M = {
 /** Turn of the cube about the vertical at the start: up to this much either way, in rad. */
 export const CUBE_START_YAW_RAD = Math.PI / 8;
 
+/** Settings of {@link TransferCubeTask}. */
+export interface TransferCubeOptions {
+  /**
+   * What a control step earns. `stage`, the default, is gym-aloha's: the stage itself, at every step.
+   * `gain`: by how much the highest stage so far has risen, so that an episode's sum is its highest
+   * stage, however long that took.
+   */
+  readonly pays?: "stage" | "gain";
+}
+
 /** Highest stage, which is success. */
 export const MAX_STAGE = 4;
 
@@ -41,15 +52,19 @@ export class TransferCubeTask implements Task {
   readonly #leftTouch: number;
   readonly #rightTouch: number;
   readonly #tableTouch: number;
+  readonly #pays: "stage" | "gain";
+  #highestStage = 0;
 
   /**
    * Set the task up.
    *
    * @param model The scene of `transfer_cube`.
    * @param data Its state.
+   * @param options Settings.
    */
-  constructor(model: PhysicsModel, data: PhysicsData) {
+  constructor(model: PhysicsModel, data: PhysicsData, options: TransferCubeOptions = {}) {
     this.#data = data;
+    this.#pays = options.pays ?? "stage";
     this.#cubeQpos = model.arrays.jointQpos[model.id("joint", "cube")];
     const addresses = model.arrays.sensorAddress;
     this.#leftTouch = addresses[model.id("sensor", "left_touch")];
@@ -93,12 +108,16 @@ export class TransferCubeTask implements Task {
     );
   }
 
-  /** Nothing to remember: the reward is the stage itself. */
-  begin(): void {}
+  /** No stage is reached yet; one that holds from the start is no gain. */
+  begin(): void {
+    this.#highestStage = this.stage;
+  }
 
-  /** The stage is the reward; the highest is success. */
+  /** Stage 4 is success. The reward is what {@link TransferCubeOptions} says. */
   score(): TaskScore {
     const stage = this.stage;
-    return { reward: stage, isSuccess: stage === MAX_STAGE };
+    const gain = Math.max(0, stage - this.#highestStage);
+    this.#highestStage += gain;
+    return { reward: this.#pays === "gain" ? gain : stage, isSuccess: stage === MAX_STAGE };
   }
 }
