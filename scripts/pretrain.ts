@@ -17,18 +17,23 @@ import {
 } from "../common/policy/action_transform.ts";
 import { ActorCritic, type PolicyAssets } from "../common/policy/actor_critic.ts";
 import { useDevice } from "../common/policy/backend.ts";
-import { ASSET_PATHS } from "../common/policy/load.ts";
+import { chooseCheckpoint } from "../common/policy/choose_checkpoint.ts";
+import { ASSET_PATHS, loadPolicy, readAssetFiles } from "../common/policy/load.ts";
 import {
   backboneSpecs,
   drawParameters,
   ParameterStore,
   valueHeadSpecs,
 } from "../common/policy/parameters.ts";
-import { VARIANTS, withDecodePositions } from "../common/policy/variants.ts";
+import { type PolicyVariant, VARIANTS, withDecodePositions } from "../common/policy/variants.ts";
 import { normal, seededRandom } from "../common/random.ts";
 import { DIALECTS } from "../common/tokenizer/dialect.ts";
 import { FastTokenizer } from "../common/tokenizer/fast.ts";
-import { createLanguageTokenizer, saveLanguageFiles } from "../common/tokenizer/language.ts";
+import {
+  createLanguageTokenizer,
+  type LanguageFiles,
+  saveLanguageFiles,
+} from "../common/tokenizer/language.ts";
 import { computeFieldStats, saveNormStats, withMode } from "../common/tokenizer/normalization.ts";
 import { buildWordLevelTokenizer } from "../common/tokenizer/word_level.ts";
 import { ALOHA_DIM } from "../common/robot/aloha.ts";
@@ -53,6 +58,7 @@ const COMMAND = {
     "expName",
     "seed",
     "task",
+    "checkpoint",
     "checkpointDir",
     "variant",
     "actionDim",
@@ -209,7 +215,7 @@ function fitAssets(
   config: Config,
   examples: readonly Demonstration[],
   tokenizer: { readonly vocabSize: number; readonly scale: number },
-): { assets: PolicyAssets; languageFiles: ReturnType<typeof buildWordLevelTokenizer> } {
+): { assets: PolicyAssets; languageFiles: LanguageFiles } {
   const { actionDim, horizon, adaptToPi } = config;
   const convention = conventionOf(config);
   const raw = examples.map((e) =>
@@ -234,6 +240,69 @@ function fitAssets(
   return { assets: { fast, language, stats }, languageFiles };
 }
 
+/** What is trained. Owner of the policy. */
+interface Start extends Disposable {
+  /** The policy. */
+  readonly policy: ActorCritic;
+  /** Its assets as files of a checkpoint. */
+  readonly assetFiles: () => Promise<ReadonlyMap<string, Uint8Array>>;
+  /** Sentences for the checkpoint. */
+  readonly notes: readonly string[];
+}
+
+/** Fit everything to the demonstrations, and draw weights. */
+function startAfresh(
+  config: Config,
+  examples: readonly Demonstration[],
+  { random, fastVocab, fastScale }: Pick<Flags, "fastVocab" | "fastScale"> & {
+    readonly random: () => number;
+  },
+): Start {
+  const { assets, languageFiles } = fitAssets(config, examples, {
+    vocabSize: fastVocab,
+    scale: fastScale,
+  });
+  const convention = conventionOf(config);
+  const variant = variantOf(config);
+  const draw = () => normal(random);
+  const headSpecs = valueHeadSpecs(variant.gemma.width, config.valueHeadHiddenDim);
+  const policy = new ActorCritic(
+    { ...config, ...convention, variant },
+    assets,
+    new ParameterStore(backboneSpecs(variant), drawBackbone(variant, assets.language, draw)),
+    new ParameterStore(headSpecs, drawParameters(headSpecs, draw)),
+  );
+  return {
+    policy,
+    assetFiles: () => writeAssets(assets, languageFiles),
+    notes: [],
+    [Symbol.dispose]: () => policy[Symbol.dispose](),
+  };
+}
+
+/** Go on with a checkpoint's weights, and with its tokenizers and statistics as they are. */
+async function startFrom(config: Config, random: () => number): Promise<Start> {
+  const { path, metadata } = await chooseCheckpoint(config);
+  const { policy } = await loadPolicy(path, { ...config, normal: () => normal(random) });
+  return {
+    policy,
+    assetFiles: () => readAssetFiles(path),
+    notes: [
+      `Went on from a policy of ${metadata.training.optimizerSteps} optimizer steps, made by: ` +
+      `${metadata.command}`,
+    ],
+    [Symbol.dispose]: () => policy[Symbol.dispose](),
+  };
+}
+
+function variantOf(config: Config): PolicyVariant {
+  return withDecodePositions(
+    VARIANTS[config.variant],
+    config.decodePositions,
+    DIALECTS[conventionOf(config).dialect].decodePositions,
+  );
+}
+
 /** Words of every embedded task's prompt. */
 const TASK_WORDS = "reach the red ball transfer cube to left right arm gripper".split(" ");
 
@@ -247,12 +316,7 @@ async function main(signal: AbortSignal): Promise<void> {
 
   const { task, seed, maxEpisodeSteps, actionDim } = config;
   const convention = conventionOf(config);
-  const variant = withDecodePositions(
-    VARIANTS[config.variant],
-    config.decodePositions,
-    DIALECTS[convention.dialect].decodePositions,
-  );
-  const { imageSize } = variant.siglip;
+  const { imageSize } = VARIANTS[config.variant].siglip;
   const simulation = {
     task,
     imageSize,
@@ -287,10 +351,10 @@ async function main(signal: AbortSignal): Promise<void> {
     `${examples.length} examples; the demonstrator solved ${(100 * successRate).toFixed(0)} %`,
   );
 
-  const { assets, languageFiles } = fitAssets(config, examples, {
-    vocabSize: flags.fastVocab,
-    scale: flags.fastScale,
-  });
+  using start = config.checkpoint === ""
+    ? startAfresh(config, examples, { ...flags, random })
+    : await startFrom(config, random);
+  const { policy, policy: { assets } } = start;
   const tokenized = examples.map(({ observation, actions }) => {
     const raw = toPolicyActions(actions, observation.state, actionDim, convention);
     const normalized = normalizeActions(raw, assets.stats);
@@ -299,16 +363,8 @@ async function main(signal: AbortSignal): Promise<void> {
   const meanTokens = tokenized.reduce((sum, e) => sum + e.tokens.length, 0) / tokenized.length;
   log.info(`${assets.fast.vocabSize} action tokens, ${meanTokens.toFixed(1)} a chunk`);
 
-  const draw = () => normal(random);
-  const headSpecs = valueHeadSpecs(variant.gemma.width, config.valueHeadHiddenDim);
-  using policy = new ActorCritic(
-    { ...config, ...convention, variant },
-    assets,
-    new ParameterStore(backboneSpecs(variant), drawBackbone(variant, assets.language, draw)),
-    new ParameterStore(headSpecs, drawParameters(headSpecs, draw)),
-  );
   let averageLoss = 0;
-  const start = performance.now();
+  const startMs = performance.now();
   await trainImitation(policy, tokenized, {
     steps: flags.steps,
     batchSize: flags.batch,
@@ -318,7 +374,7 @@ async function main(signal: AbortSignal): Promise<void> {
       signal.throwIfAborted();
       averageLoss = step === 0 ? loss : 0.95 * averageLoss + 0.05 * loss;
       if ((step + 1) % 50 > 0) return;
-      const perStepMs = (performance.now() - start) / (step + 1);
+      const perStepMs = (performance.now() - startMs) / (step + 1);
       log.info(
         `step ${step + 1}/${flags.steps}: loss ${averageLoss.toFixed(3)} nats a token, ` +
           `${perStepMs.toFixed(0)} ms a step`,
@@ -350,7 +406,7 @@ async function main(signal: AbortSignal): Promise<void> {
   }
 
   const dir = checkpointPath(config.checkpointDir, config.expName, flags.steps);
-  await save(dir, { config, flags, policy, assets, languageFiles, metrics, examples });
+  await save(dir, { config, flags, start, metrics, examples });
   log.info(`wrote ${dir}`);
 }
 
@@ -359,14 +415,12 @@ async function save(
   made: {
     readonly config: Config;
     readonly flags: Flags;
-    readonly policy: ActorCritic;
-    readonly assets: PolicyAssets;
-    readonly languageFiles: ReturnType<typeof buildWordLevelTokenizer>;
+    readonly start: Start;
     readonly metrics: Record<string, number>;
     readonly examples: readonly Demonstration[];
   },
 ): Promise<void> {
-  const { config, flags, policy, assets, metrics } = made;
+  const { config, flags, start: { policy, assetFiles, notes }, metrics } = made;
   await writeCheckpoint(dir, {
     info: {
       kind: "imitation",
@@ -394,17 +448,17 @@ async function save(
       tendonVersion: TENDON_VERSION,
       createdAt: new Date().toISOString(),
       command: [COMMAND.name, ...Deno.args].join(" "),
-      notes: [],
+      notes,
     },
     actorBackbone: await policy.network.backbone.toHost(),
-    assets: await assetFiles(assets, made.languageFiles),
+    assets: await assetFiles(),
   });
 }
 
 /** The policy's assets as files of a checkpoint. */
-async function assetFiles(
+async function writeAssets(
   assets: PolicyAssets,
-  languageFiles: ReturnType<typeof buildWordLevelTokenizer>,
+  languageFiles: LanguageFiles,
 ): Promise<Map<string, Uint8Array>> {
   const dir = await Deno.makeTempDir();
   try {
