@@ -99,6 +99,28 @@ Deno.test("runControlLoop() swaps weights between chunks and never within one", 
   }
 });
 
+Deno.test("runControlLoop() tells the runner how much of the run is done, as the weights say", async () => {
+  const sink = new RecordingSink();
+  const { parts, policy } = makeParts(sink, 8);
+  using _policy = policy;
+  const tensors = await readWeights(policy);
+  sink.offers.set(2, { version: 4, progress: 0.5, tensors });
+  sink.offers.set(6, { version: 5, tensors });
+  const told: (number | undefined)[] = [];
+  const { times } = parts.runner;
+  await runControlLoop({
+    ...parts,
+    runner: {
+      times,
+      advance: (actor, version, progress) => {
+        told.push(progress);
+        return parts.runner.advance(actor, version, progress);
+      },
+    },
+  });
+  assert.deepEqual(told, [0, 0.5, 0.5, 0]);
+});
+
 Deno.test("runControlLoop() waits while there is no capacity, and still takes weights", async () => {
   const sink = new RecordingSink();
   const { parts, policy, versions } = makeParts(sink, 2);

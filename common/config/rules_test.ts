@@ -51,6 +51,10 @@ Deno.test("parseConfig() checks texts that are paths, names and addresses", () =
 
 Deno.test("parseConfig() checks what must hold between fields", async (t) => {
   const cases: readonly [Partial<Config>, RegExp][] = [
+    [
+      { executeSteps: 4, executeStepsFinal: 11 },
+      /executeSteps, .* are 4, 11 and 1, but a chunk has only 10 control steps/,
+    ],
     [{ holdWeights: 3 }, /holdWeights is 3, but chunks that are more than 2 versions old/],
     [{ batchSize: 33 }, /batchSize is 33, but an update has only 32 chunks: lower it, or raise/],
     [

@@ -1,185 +1,15 @@
 import assert from "node:assert/strict";
-import { endsEpisode } from "../../common/chunk_end.ts";
 import { checkFinite, NonFiniteError } from "../../common/device/check_finite.ts";
 import { GpuLostError } from "../../common/device/errors.ts";
 import { useDevice } from "../../common/policy/backend.ts";
-import { makeAssets } from "../../common/policy/testing.ts";
 import { ALOHA_DIM } from "../../common/robot/aloha.ts";
-import type { Behaviour, ChunkTransition, Observation, StepOutcome } from "../../common/types.ts";
-import { parseTransition } from "../../common/wire/validate.ts";
-import type { CameraView } from "../camera/camera_set.ts";
 import { MOTION_RECORD } from "../motion/motion_memory.ts";
-import { EpisodeLabels } from "../episode_labels.ts";
-import { WHOLE_CHUNKS } from "../execution_length.ts";
-import { encodeTargets } from "../person_chunk.ts";
 import { DEFAULT_LIMITS } from "../safety/default_limits.ts";
 import { MOVING_NAMES } from "../safety/limits.ts";
-import { Takeover } from "../takeover.ts";
-import { ArmRollout, type ArmRolloutOptions } from "./arm_rollout.ts";
-import type { ChunkPolicy } from "./chunk_policy.ts";
 import { cyclesOf, openRobot, type TestRobot, until, untilState } from "./testing.ts";
-import type { EpisodeWorld } from "./world/episode_world.ts";
-import { SwitchedPictures } from "./world/testing.ts";
+import { assertValid, FINAL_VALUE, HORIZON, rollOut, sumOf } from "./testing_rollout.ts";
 
 await useDevice("wasm");
-
-const HORIZON = 10;
-const FAST = makeAssets().fast;
-const BEHAVIOUR: Behaviour = { precision: "int8", decoder: "wasm" };
-const FINAL_VALUE = 7.5;
-const NUMBERS = new Array(ALOHA_DIM).fill(0);
-const FIELD = {
-  mean: NUMBERS,
-  std: NUMBERS.map(() => 1),
-  q01: NUMBERS.map(() => -1),
-  q99: NUMBERS.map(() => 1),
-};
-
-/** A policy that turns the left waist by 10 mrad a step, to and fro with each chunk. */
-class WavingPolicy implements ChunkPolicy {
-  readonly shape = {
-    horizon: HORIZON,
-    actionDim: ALOHA_DIM,
-    variant: { siglip: { imageSize: 4 } },
-  };
-  readonly assets = { fast: FAST, stats: { state: FIELD, actions: FIELD } };
-  readonly decoder = null;
-  readonly network = { backbone: { precision: "int8" } } as const;
-  /** What it saw, oldest first. */
-  readonly seen: Observation[] = [];
-  /** Waited for before a chunk is there. */
-  think: () => Promise<void> = () => Promise.resolve();
-
-  async sampleActions(observations: readonly Observation[]) {
-    this.seen.push(...observations);
-    const number = this.seen.length;
-    await this.think();
-    return observations.map(({ state }) => {
-      const actions = new Float32Array(HORIZON * ALOHA_DIM);
-      for (let step = 0; step < HORIZON; step++) {
-        const at = step * ALOHA_DIM;
-        actions[at] = (number % 2 === 0 ? -1 : 1) * 0.01 * (step + 1);
-        actions[at + 6] = state[6];
-        actions[at + 13] = state[13];
-      }
-      const tokens = Int32Array.of(1, 2, number);
-      const tokenLogProbs = Float32Array.of(0, 0, -number);
-      return {
-        tokens,
-        actions,
-        logProb: -number,
-        tokenLogProbs,
-        behaviour: BEHAVIOUR,
-        entropy: 1,
-        value: number / 2,
-      };
-    });
-  }
-
-  observationValues(observations: readonly Observation[]): Promise<Float32Array> {
-    return Promise.resolve(Float32Array.from(observations, () => FINAL_VALUE));
-  }
-}
-
-/** A world whose steps are worth 1, 2, 3, … and whose episodes end by script. */
-class ScriptedWorld implements EpisodeWorld {
-  readonly prompt = "wave";
-  readonly pictures = new SwitchedPictures();
-  /** Seeds of the episodes. */
-  readonly seeds: number[] = [];
-  /** Rewards given in this episode. */
-  given = 0;
-  steps = 0;
-  script: { readonly steps: number; readonly end: Partial<StepOutcome> } = { steps: 1e6, end: {} };
-  onBegin: (signal: AbortSignal) => Promise<void> = () => Promise.resolve();
-
-  async begin(seed: number, signal: AbortSignal): Promise<void> {
-    await this.onBegin(signal);
-    this.seeds.push(seed);
-    this.steps = this.given = 0;
-  }
-
-  onStep(measured: ArrayLike<number>): StepOutcome {
-    assert.equal(measured.length, ALOHA_DIM);
-    this.given += ++this.steps;
-    const end = this.steps === this.script.steps ? this.script.end : {};
-    return {
-      reward: this.steps,
-      isTerminal: false,
-      isTruncated: false,
-      isSuccess: false,
-      ...end,
-    };
-  }
-
-  observe(): CameraView {
-    return this.pictures.observe();
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return Promise.resolve();
-  }
-}
-
-/** One rollout on the arms, with everything around it. */
-function rollOut({ robot, logger }: TestRobot, changes: Partial<ArmRolloutOptions> = {}) {
-  const policy = new WavingPolicy(), world = new ScriptedWorld();
-  const ending = new AbortController();
-  let episode = 0;
-  const rollout = new ArmRollout({
-    arms: robot.arms,
-    supervisor: robot.supervisor,
-    world,
-    mode: "sync",
-    overlapSteps: 4,
-    nextEpisode: () => ({ seed: episode, episodeId: `episode-${episode++}` }),
-    waitForStart: (signal) => robot.operator.waitForStart(signal),
-    refusals: () => [],
-    temperature: 1,
-    random: () => 0.5,
-    logger,
-    record: () => {},
-    signal: ending.signal,
-    ...changes,
-  });
-  const records: Float64Array[] = [];
-  robot.onRecord = (record) => {
-    records.push(record.slice());
-    rollout.onRecord(record);
-  };
-  /** Go on until an episode has ended. */
-  const episodeOf = async (version: (chunk: number) => number = () => 1) => {
-    const done: ChunkTransition[] = [];
-    for (let chunk = 0; done.length === 0 || !endsEpisode(done[done.length - 1]);) {
-      done.push(...await rollout.advance(policy, version(chunk++)));
-    }
-    return done;
-  };
-  return { rollout, policy, world, ending, records, episodeOf };
-}
-
-/** What holds of every episode's transitions. */
-function assertValid(done: readonly ChunkTransition[], seen: readonly Observation[]): void {
-  assert.ok(done.length > 0);
-  done.forEach((transition, i) => {
-    assert.deepEqual(parseTransition(transition), transition);
-    assert.equal(transition.chunkId, `${transition.episodeId}.${i}`);
-    assert.equal(transition.chunkIndex, i);
-    assert.ok(transition.stepsExecuted >= 1 && transition.stepsExecuted <= HORIZON);
-    const isLast = i === done.length - 1;
-    assert.equal(endsEpisode(transition), isLast);
-    if (!isLast) assert.equal(transition.finalValue, 0);
-    // The third token tells which call sampled the chunk.
-    const call = transition.tokens[2];
-    assert.equal(transition.observation, seen[call - 1], "what the policy saw is what is kept");
-    assert.deepEqual([transition.logProb, transition.value], [-call, call / 2]);
-    assert.deepEqual(transition.tokenLogProbs, Float32Array.of(0, 0, -call));
-    assert.deepEqual(transition.behaviour, BEHAVIOUR);
-  });
-}
-
-const sumOf = (done: readonly ChunkTransition[]) =>
-  done.reduce((sum, { reward }) => sum + reward, 0);
 
 Deno.test("ArmRollout runs episodes on emulated arms", async (t) => {
   await using open = await openRobot();
@@ -198,11 +28,6 @@ Deno.test("ArmRollout runs episodes on emulated arms", async (t) => {
     () => policyFails(open),
   );
   await t.step("a forgotten plan does not stall the episode", () => forgotten(open));
-  await t.step(
-    "a person takes over in mid-chunk, drives, gives back, and judges",
-    () => takenOver(open),
-  );
-  await t.step("a part of each chunk is executed, more where chunks overlap", () => parts(open));
   await t.step("refusals keep it from starting", () => refusals(open));
   await t.step("an abort ends it in every phase", () => aborts(open));
   await t.step(
@@ -368,66 +193,6 @@ async function forgotten(open: TestRobot): Promise<void> {
     assert.ok(policy.seen.length >= 3);
   } finally {
     motion.follow = follow;
-  }
-}
-
-async function takenOver(open: TestRobot): Promise<void> {
-  const { robot } = open;
-  const takeover = new Takeover({ robots: 1, horizon: HORIZON });
-  const labels = new EpisodeLabels();
-  const end = robot.operator.onEvent(({ kind }) => {
-    if (kind === "success") labels.add({ episode: "current", kind });
-  });
-  const askVerdict = () => robot.operator.askVerdict();
-  const { rollout, policy, world } = rollOut(open, { takeover, labels, askVerdict });
-  assert.equal(robot.operator.success("test"), false, "no episode waits for it");
-  world.onStep = ((step) => (measured: ArrayLike<number>) => {
-    if (world.steps === 2) takeover.begin();
-    return step.call(world, measured);
-  })(world.onStep);
-  const done: ChunkTransition[] = [];
-  while (takeover.robot === null) done.push(...await rollout.advance(policy, 1));
-  const { command } = robot.arms.motion.status();
-  const targets = [1, 2, 3, 4].map((i) =>
-    Array.from(command, (x, j) => j === 0 ? x + 0.004 * i : x)
-  );
-  // The person takes a while; meanwhile the arms hold, and time goes on.
-  const driven = rollout.advance(policy, 1);
-  const { steps } = world;
-  await until(() => world.steps > steps + 3, "the arms hold while they wait for targets");
-  assert.equal(takeover.push(targets), null);
-  done.push(...await driven);
-  takeover.release();
-  labels.add({ episode: "episode-0", kind: "score", value: 0.5, at: "end" });
-  assert.equal(robot.operator.success("test"), true);
-  while (!done.at(-1)?.isTerminal) done.push(...await rollout.advance(policy, 1));
-  end();
-  for (const transition of done) assert.deepEqual(parseTransition(transition), transition);
-  assert.deepEqual(done.map(({ chunkIndex }) => chunkIndex), done.map((_, i) => i));
-  const [cut, person] = done;
-  assert.ok(cut.driver === "policy" && cut.stepsExecuted < HORIZON && !endsEpisode(cut));
-  assert.deepEqual([person.driver, person.logProb, person.value], ["person", 0, FINAL_VALUE]);
-  const rows = Float32Array.from(targets.slice(0, person.stepsExecuted).flat());
-  assert.deepEqual(person.tokens, encodeTargets(policy, rows, person.observation.state));
-  const last = done.at(-1)!;
-  assert.deepEqual([last.isSuccess, last.finalValue], [true, 0]);
-  assert.equal(last.humanRewards.at(-1), 1.5);
-  assert.equal(sumOf(done), world.given + 1.5);
-  assert.equal(robot.supervisor.status.state, "holding");
-  assert.deepEqual([labels.running, robot.operator.isVerdictAwaited], [[], false]);
-}
-
-async function parts(open: TestRobot): Promise<void> {
-  for (const [mode, least] of [["sync", 3], ["overlap", 9]] as const) {
-    const execution = { ...WHOLE_CHUNKS, executeSteps: 3 };
-    const { policy, world, episodeOf, rollout } = rollOut(open, { mode, execution });
-    world.script = { steps: 20, end: { isTruncated: true } };
-    const done = await episodeOf();
-    assertValid(done, policy.seen);
-    assert.equal(sumOf(done), world.given);
-    assert.equal(rollout.interruptions, 0);
-    // Overlapped chunks need more than twice the steps that run while the next one is inferred.
-    for (const { stepsExecuted } of done) assert.ok(stepsExecuted <= least, `${mode}`);
   }
 }
 
