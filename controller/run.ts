@@ -27,9 +27,11 @@ import { runControlLoop } from "./control_loop.ts";
 import { HELD_OUT_SEED } from "./evaluation.ts";
 import { holdWeights } from "./held_weights.ts";
 import { LearnerLink } from "./learner_link.ts";
+import { type LinkTimes, TimedSink } from "./link_times.ts";
 import { learnerRefusal } from "./safety/admission.ts";
 import { describePolicy, policyGauges, policyStatus } from "./policy_status.ts";
 import { simulatedSource } from "./sim/simulated_source.ts";
+import type { RolloutTimes } from "./rollout.ts";
 import { createControllerApp } from "./status.ts";
 
 /** Which robot a controller drives. */
@@ -77,12 +79,8 @@ export interface ControllerSummary {
   readonly successes: number;
   /** Version of the last weights. */
   readonly policyVersion: number;
-  /** Milliseconds in the policy, in physics and in observing. */
-  readonly times: {
-    readonly inferMs: number;
-    readonly executeMs: number;
-    readonly observeMs: number;
-  };
+  /** Milliseconds in the policy, in physics, in observing and at the link; of them all, `loopMs`. */
+  readonly times: Readonly<RolloutTimes & LinkTimes> & { readonly loopMs: number };
 }
 
 /** Run a controller until the learner ends the run or the signal stops it. */
@@ -187,6 +185,9 @@ export async function runController(
   logger.info(`controller's status is at ${listener.url}/status`);
   surroundings.onListening?.(listener.url);
 
+  const sink = new TimedSink(holdWeights(link, config.holdWeights));
+  const start = performance.now();
+  let loopMs = 0;
   try {
     link.connect();
     const ended = link.ended.then((end) => {
@@ -197,15 +198,16 @@ export async function runController(
       runner,
       policy: () => acting.ready(),
       assign: (weights) => {
-        acting.assign(weights);
+        sink.timed("weightsMs", () => acting.assign(weights));
         counts.policyVersion = weights.version;
       },
       recover: (lost) => acting.recover(lost),
-      sink: holdWeights(link, config.holdWeights),
+      sink,
       policyVersion: choice.metadata.policyVersion,
       onChunks: (transitions) => count(counts, transitions),
       signal,
     });
+    loopMs = performance.now() - start;
     if (stop.signal.aborted) {
       const end = await ended;
       if (end.reason === "refused") throw new Error(end.sentence);
@@ -221,7 +223,7 @@ export async function runController(
     chunksSent: sent.sent,
     chunksAcknowledged: sent.acked,
     chunksDropped: sent.dropped,
-    times: runner.times,
+    times: { ...runner.times, ...sink.times, loopMs },
   };
 }
 
