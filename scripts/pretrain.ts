@@ -315,7 +315,6 @@ async function main(signal: AbortSignal): Promise<void> {
   log.info(`computing on ${backend}`);
 
   const { task, seed, maxEpisodeSteps, actionDim } = config;
-  const convention = conventionOf(config);
   const { imageSize } = VARIANTS[config.variant].siglip;
   const simulation = {
     task,
@@ -354,9 +353,9 @@ async function main(signal: AbortSignal): Promise<void> {
   using start = config.checkpoint === ""
     ? startAfresh(config, examples, { ...flags, random })
     : await startFrom(config, random);
-  const { policy, policy: { assets } } = start;
+  const { policy, policy: { assets, shape } } = start;
   const tokenized = examples.map(({ observation, actions }) => {
-    const raw = toPolicyActions(actions, observation.state, actionDim, convention);
+    const raw = toPolicyActions(actions, observation.state, actionDim, shape);
     const normalized = normalizeActions(raw, assets.stats);
     return { observation, tokens: assets.fast.encode(normalized, config.horizon, actionDim) };
   });
@@ -432,7 +431,10 @@ async function save(
         horizon: config.horizon,
         maxTokenLen: config.maxTokenLen,
         decodePositions: policy.shape.variant.decodePositions,
-        ...conventionOf(config),
+        dialect: policy.dialect.name,
+        normalization: policy.shape.normalization,
+        actionMode: policy.shape.actionMode ?? "delta",
+        adaptToPi: policy.shape.adaptToPi ?? false,
       },
       training: {
         task: config.task,
