@@ -56,7 +56,7 @@ async function gapOf(precision: Precision) {
   using trainer = new PpoTrainer(learner, { ...CONFIG, learningRate: 0 });
   // What the chunks earned does not matter here.
   const estimates = chunks.map((transition) => ({ transition, advantage: 0, valueTarget: 0 }));
-  const metrics = await trainer.update(estimates, seededRandom(1), VERSION);
+  const metrics = await trainer.update(estimates, seededRandom(1), { policyVersion: VERSION });
   const [gap, ...others] = metrics.behaviourGaps;
   assert.deepEqual(others, []);
   assert.deepEqual([gap.precision, gap.decoder], [precision, "wasm"]);

@@ -126,12 +126,17 @@ export class AdamState implements Disposable {
 
   /**
    * Continue from a stored state.
-   * @param tensors What {@link AdamState.toHost} gave.
+   * @param tensors What {@link AdamState.toHost} gave; before the first step, nothing.
    * @param steps Steps that had been taken.
    * @throws RangeError if the state belongs to other variables; nothing has changed then.
    */
   restore(tensors: readonly HostTensor[], steps: number): void {
     const count = this.#variables.length;
+    if (steps === 0 && tensors.length === 0) {
+      this[Symbol.dispose]();
+      this.#steps = 0;
+      return;
+    }
     if (tensors.length !== 2 * count) {
       throw new RangeError(
         `Cannot resume: the optimiser's state has ${tensors.length} tensors, the policy needs ` +

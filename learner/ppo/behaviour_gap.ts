@@ -59,6 +59,8 @@ export interface BehaviourGapOptions {
   readonly temperature: number;
   /** Chunks of one forward pass. */
   readonly batchSize: number;
+  /** The policy's log-probabilities a token of all chunks, if they are at hand already. */
+  readonly known?: readonly Float32Array[];
 }
 
 /**
@@ -74,14 +76,16 @@ export async function measureBehaviourGaps(
   policy: ActorCritic,
   prepared: PreparedChunks,
   transitions: readonly ChunkTransition[],
-  { policyVersion, temperature, batchSize }: BehaviourGapOptions,
+  { policyVersion, temperature, batchSize, known }: BehaviourGapOptions,
 ): Promise<BehaviourGap[]> {
   const gaps: BehaviourGap[] = [];
   for (const { behaviour, rows } of chooseRows(transitions, policyVersion)) {
     const sums = new GapSums();
     for (let from = 0; from < rows.length; from += batchSize) {
       const batch = rows.slice(from, from + batchSize);
-      const own = await tokenLogProbs(policy, selectRows(prepared, batch), temperature);
+      const own = known
+        ? batch.map((row) => known[row])
+        : await tokenLogProbs(policy, selectRows(prepared, batch), temperature);
       batch.forEach((row, i) => sums.add(own[i], transitions[row].tokenLogProbs));
     }
     gaps.push({ ...behaviour, chunks: rows.length, ...sums.result() });

@@ -4,138 +4,83 @@
  */
 
 import * as tf from "@tensorflow/tfjs";
-import type { Scalar, Tensor, Variable } from "../../common/policy/tensors.ts";
+import type { Variable } from "../../common/policy/tensors.ts";
 import {
   type ActorCritic,
   type PreparedChunks,
   selectRows,
 } from "../../common/policy/actor_critic.ts";
-import { type BehaviourGap, measureBehaviourGaps, poolGaps } from "./behaviour_gap.ts";
-import type { Estimate } from "./gae.ts";
-import { normalizeAdvantages } from "./gae.ts";
-import { clippedGradients } from "./gradients.ts";
-import { explainedVariance, klToReference, type Losses, ppoLosses } from "./loss.ts";
+import type { ImitationExample } from "../imitation.ts";
 import { AdamState } from "./adam_state.ts";
+import { nextKlWeight } from "./adaptive_kl.ts";
+import { admitChunks, type AdmittedChunks } from "./admit_chunks.ts";
+import { measureBehaviourGaps, poolGaps } from "./behaviour_gap.ts";
+import { EMPTY_EPOCH, shouldStopEarly, trackKl } from "./early_stop.ts";
+import { type Estimate, normalizeAdvantages } from "./gae.ts";
+import { GoodWeights } from "./good_weights.ts";
+import { differentiateBatch } from "./gradient_step.ts";
+import { explainedVariance } from "./loss.ts";
+import { minibatches } from "./minibatch.ts";
+import { chunksAtOnce, lossOptions, type PpoOptions } from "./ppo_options.ts";
+import { logRatiosOf, summarizeStaleData, tokenLogProbsOf } from "./proximal.ts";
+import { summarizeRatios } from "./ratio_metrics.ts";
+import { ScaledCritic } from "./scaled_critic.ts";
+import { FRESH_GUARD, type GuardState, guardStep } from "./step_guard.ts";
+import { trainableVariables } from "./trainable.ts";
+import { StepMeans, type UpdateMetrics } from "./update_metrics.ts";
+import { isPolicyDriven } from "./value_after.ts";
+import { REWARD_SCALE, ValueNormalizer, type ValueStatistics } from "./value_normalizer.ts";
 
-/** Settings of PPO; fields and meanings are those of the configuration. */
-export interface PpoOptions {
-  /** Passes over the chunks. */
-  readonly epochs: number;
-  /** Chunks of one gradient step. */
-  readonly batchSize: number;
-  /** Adam's step size for the backbone. */
-  readonly learningRate: number;
-  /** Adam's step size for the critic. */
-  readonly valueLearningRate: number;
-  /** Adam's decay of the mean of gradients. */
-  readonly adamBeta1: number;
-  /** Adam's decay of the mean of squared gradients. */
-  readonly adamBeta2: number;
-  /** Offset of Adam's denominator. */
-  readonly adamEpsilon: number;
-  /** ε of the clipped surrogate. */
-  readonly clipRange: number;
-  /** Largest change of a value; 0 is off. */
-  readonly valueClipRange: number;
-  /** Weight of the value loss. */
-  readonly valueLossWeight: number;
-  /** Weight of the entropy bonus. */
-  readonly entropyWeight: number;
-  /** Bound of the gradients' norm. */
-  readonly maxGradNorm: number;
-  /** Approximate KL at which the update stops early; 0 is off. */
-  readonly targetKl: number;
-  /** Weight of the KL to the frozen imitation policy; 0 is off. */
-  readonly klWeight: number;
-  /** Train the image encoder too. */
-  readonly trainVision: boolean;
-  /** Normalise advantages over the update's chunks. */
-  readonly normalizeAdvantages: boolean;
-  /** Temperature that chunks are sampled with. */
-  readonly temperature: number;
+export type { PpoOptions } from "./ppo_options.ts";
+export type { UpdateMetrics } from "./update_metrics.ts";
+
+/** What an update is told besides its chunks. */
+export interface UpdateContext {
+  /**
+   * Version of the weights as they are: chunks of it show the gap between the policies that sampled and
+   * this one. Nothing is compared if absent.
+   */
+  readonly policyVersion?: number;
+  /** Train the critic alone; false if absent. */
+  readonly isCriticAlone?: boolean;
+  /** Examples to imitate beside a person's chunks, where imitation has a weight. */
+  readonly demonstrations?: readonly ImitationExample[];
 }
 
-/** What one update came to: means over its minibatches unless said otherwise. */
-export interface UpdateMetrics {
-  /** Clipped surrogate loss. */
-  readonly policyLoss: number;
-  /** Value loss, in reward². */
-  readonly valueLoss: number;
-  /** Entropy, nats a token. */
-  readonly entropy: number;
-  /** Approximate KL(old ‖ new), nats a chunk. */
-  readonly approxKl: number;
-  /** Fraction of chunks outside the clip range. */
-  readonly clipFraction: number;
-  /** Norm of the gradients before clipping. */
-  readonly gradNorm: number;
-  /** KL to the imitation policy, nats a token; 0 when its weight is 0. */
-  readonly klToImitation: number;
-  /** Explained variance of the values that came with the chunks. */
-  readonly explainedVariance: number;
-  /**
-   * Largest |recomputed − recorded| log-probability of the first minibatch, nats a chunk. Rounding
-   * alone when controllers compute as the learner does; with controllers of another precision it shows
-   * how far their policy is from this one, since they record their own log-probabilities.
-   */
-  readonly logProbGap: number;
-  /**
-   * Mean |Δ log-probability| of a token between this policy and the one that sampled it, in nats,
-   * before the update and over chunks of the same weights; null if there were none.
-   */
-  readonly behaviourGapMean: number | null;
-  /** The largest, in nats; null as above. */
-  readonly behaviourGapMax: number | null;
-  /** Estimate of KL(behaviour ‖ this policy), in nats a token; null as above. */
-  readonly behaviourKl: number | null;
-  /** Tokens compared. */
-  readonly behaviourGapTokens: number;
-  /** The same by precision and decoder of the policies that sampled. */
-  readonly behaviourGaps: readonly BehaviourGap[];
-  /** Gradient steps taken. */
-  readonly gradientSteps: number;
-  /** Gradient steps left out because a number was not finite. */
-  readonly skippedSteps: number;
-  /** Chunks left out because this policy cannot have sampled them. */
-  readonly malformedChunks: number;
-  /** 1 if the KL bound ended the update early. */
-  readonly stoppedEarly: number;
-  /** Milliseconds spent on tokenising, masks and, when it is frozen, the image encoder. */
-  readonly prepareMs: number;
-  /** Milliseconds spent on comparing recorded log-probabilities with this policy's. */
-  readonly compareMs: number;
-  /** Milliseconds spent on forward and backward passes. */
-  readonly gradientMs: number;
-  /** Milliseconds spent in the optimiser. */
-  readonly optimizerMs: number;
+/** An update's data, ready for gradient steps. */
+interface PreparedUpdate {
+  readonly estimates: readonly Estimate[];
+  readonly prepared: PreparedChunks;
+  readonly proximal: readonly Float32Array[] | undefined;
+  readonly examples: readonly ImitationExample[];
 }
-
-/** Sums that become {@link UpdateMetrics}. */
-const STEP_METRICS = [
-  "policyLoss",
-  "valueLoss",
-  "entropy",
-  "approxKl",
-  "clipFraction",
-  "klToImitation",
-  "gradNorm",
-] as const;
 
 /** A policy being trained by PPO. Owner of its optimiser; the policies are the caller's. */
 export class PpoTrainer implements Disposable {
   /** Adam's state, to write and to restore. */
   readonly adam: AdamState;
+  /** Scale of the critic's answers, to write and to restore; null where they are in units of reward. */
+  readonly critic: ScaledCritic | null;
+  /** Weight of the KL to the imitation policy, which may adapt; to write and to restore. */
+  klWeight: number;
+  /** What has happened to steps that were not finite; to write and to restore. */
+  guard: GuardState = FRESH_GUARD;
   readonly #policy: ActorCritic;
   readonly #reference: ActorCritic | undefined;
   readonly #options: PpoOptions;
   /** The backbone's trained variables, then the critic's. */
-  readonly #variables: Variable[];
+  readonly #variables: readonly Variable[];
+  readonly #critics: readonly Variable[];
+  readonly #good: GoodWeights;
+  /** Scale of the critic among the good weights. */
+  #goodStatistics: ValueStatistics | undefined;
 
   /**
    * No step taken yet.
    * @param policy What is trained.
    * @param options Settings.
    * @param reference The frozen imitation policy; needed when `klWeight` is above 0.
+   * @throws RangeError if it is needed and missing, or what is to be trained cannot be.
    */
   constructor(policy: ActorCritic, options: PpoOptions, reference?: ActorCritic) {
     if (options.klWeight > 0 && !reference) {
@@ -144,171 +89,217 @@ export class PpoTrainer implements Disposable {
     this.#policy = policy;
     this.#options = options;
     this.#reference = options.klWeight > 0 ? reference : undefined;
-    this.#variables = trainableVariables(policy, options.trainVision);
-    const critic = policy.network.valueHead.select(() => true);
+    this.klWeight = options.klWeight;
+    const { backbone, critic } = trainableVariables(policy, options);
+    this.#variables = [...backbone, ...critic];
+    this.#critics = critic;
     this.adam = new AdamState(options, this.#variables, critic);
+    this.critic = options.valueNormalization ? new ScaledCritic(policy.network.valueHead) : null;
+    this.#good = new GoodWeights(this.#variables, this.adam);
   }
 
   /**
    * Improve the policy on chunks.
    * Chunks that this policy cannot have sampled are left out, counted.
-   * @param received Chunks with advantages and value targets.
-   * @param random Shuffles the minibatches.
-   * @param policyVersion Version of the weights as they are: chunks of it show the gap between the
-   *   policies that sampled and this one. Nothing is compared if absent.
+   * @param received Chunks with advantages and value targets, in units of reward.
+   * @param random Shuffles the minibatches and draws examples.
+   * @param context What else there is to know.
    */
   async update(
     received: readonly Estimate[],
     random: () => number,
-    policyVersion?: number,
+    context: UpdateContext = {},
   ): Promise<UpdateMetrics> {
-    const { epochs, batchSize, targetKl, temperature } = this.#options;
-    const prepareStart = performance.now();
-    const estimates = received.filter(({ transition: t }) =>
-      this.#policy.findFault(t.observation, t.tokens) === null
-    );
-    if (estimates.length === 0) {
-      throw new RangeError("Cannot update: no chunk can have been sampled by this policy");
-    }
-    const chunks = this.#options.normalizeAdvantages ? normalizeAdvantages(estimates) : estimates;
-    const tokenized = this.#policy.prepareChunks(
-      chunks.map((e) => e.transition.observation),
-      chunks.map((e) => e.transition.tokens),
-    );
-    const prepared = this.#options.trainVision
-      ? tokenized
-      : await this.#policy.encodeImagesOnce(tokenized, batchSize);
+    const { policyVersion, isCriticAlone = false, demonstrations = [] } = context;
+    const options = this.#options;
+    const { temperature, targetKl, ratioLevel = "chunk" } = options;
+    const time = { prepareMs: 0, compareMs: 0, gradientMs: 0, optimizerMs: 0 };
+    const start = performance.now();
+    const chunks = admitChunks(this.#policy, received);
+    const data = chunks.admitted.length > 0
+      ? await this.#prepare(chunks, demonstrations, time)
+      : null;
     const compareStart = performance.now();
-    const behaviourGaps = policyVersion === undefined ? [] : await measureBehaviourGaps(
+    time.prepareMs += compareStart - start - time.compareMs;
+    const behaviourGaps = policyVersion === undefined || !data ? [] : await measureBehaviourGaps(
       this.#policy,
-      prepared,
-      estimates.map((e) => e.transition),
-      { policyVersion, temperature, batchSize },
+      data.prepared,
+      data.estimates.map((e) => e.transition),
+      { policyVersion, temperature, batchSize: chunksAtOnce(options), known: data.proximal },
     );
-    const time = {
-      prepareMs: compareStart - prepareStart,
-      compareMs: performance.now() - compareStart,
-      gradientMs: 0,
-      optimizerMs: 0,
-    };
-    const sums = new Map<string, number>();
-    let steps = 0, skipped = 0, stoppedEarly = 0, logProbGap = 0;
+    time.compareMs += performance.now() - compareStart;
+    const targets = chunks.admitted.map((e) => e.valueTarget);
+    const values = chunks.admitted.map((e) => e.transition.value);
+    await this.critic?.see(targets.filter(Number.isFinite));
+    if (await this.#good.keep()) this.#goodStatistics = this.critic?.normalizer.statistics;
 
-    const lengths = prepared.tokens.map((row) => row.length);
-    training: for (let epoch = 0; epoch < epochs; epoch++) {
-      let epochKl = 0, batches = 0;
-      for (const rows of minibatches(lengths, batchSize, random)) {
-        const step = await this.#step(selectRows(prepared, rows), rows.map((i) => chunks[i]), time);
-        if (epoch === 0 && batches === 0) logProbGap = step.logProbGap;
-        batches++;
-        if (!step.isFinite) {
-          skipped++;
-          continue;
-        }
-        steps++;
-        for (const name of STEP_METRICS) sums.set(name, (sums.get(name) ?? 0) + step[name]);
-        epochKl += step.approxKl;
+    const means = new StepMeans();
+    const logRatios: number[] = [];
+    const { klWeight, guard: before } = this;
+    let gradientSteps = 0, stoppedEarly = 0, logProbGap: number | null = null;
+    for (let epoch = 0; data && epoch < options.epochs; epoch++) {
+      let epochKl = EMPTY_EPOCH;
+      const lengths = data.prepared.tokens.map((row) => row.length);
+      for (const rows of minibatches(lengths, options.batchSize, random)) {
+        const step = await this.#step(data, rows, { random, isCriticAlone, time });
+        logProbGap ??= step.logProbGap;
+        if (!step.isTaken) continue;
+        gradientSteps++;
+        means.add(step.numbers);
+        for (const logRatio of step.logRatios) logRatios.push(logRatio);
+        epochKl = trackKl(epochKl, step.numbers.approxKl);
       }
-      if (targetKl > 0 && epochKl / batches > targetKl) {
-        stoppedEarly = epoch < epochs - 1 ? 1 : 0;
-        break training;
+      if (shouldStopEarly(epochKl, { targetKl })) {
+        stoppedEarly = epoch < options.epochs - 1 ? 1 : 0;
+        break;
       }
     }
+    this.#adaptKlWeight(means.find("klToImitation"), isCriticAlone);
     const gap = poolGaps(behaviourGaps);
-    const mean = (name: string) => (sums.get(name) ?? 0) / Math.max(1, steps);
+    const ratios = summarizeRatios(logRatios, lossOptions(options, 1, REWARD_SCALE));
+    const stale = data?.proximal
+      ? summarizeStaleData(data.estimates, data.proximal, {
+        level: ratioLevel,
+        cap: (ratioLevel === "token" ? options.tokenWeightCap : options.chunkWeightCap) ?? Infinity,
+      })
+      : null;
+    const scale = this.critic?.scale ?? REWARD_SCALE;
     return {
-      policyLoss: mean("policyLoss"),
-      valueLoss: mean("valueLoss"),
-      entropy: mean("entropy"),
-      approxKl: mean("approxKl"),
-      clipFraction: mean("clipFraction"),
-      gradNorm: mean("gradNorm"),
-      klToImitation: mean("klToImitation"),
-      explainedVariance: explainedVariance(
-        estimates.map((e) => e.transition.value),
-        estimates.map((e) => e.valueTarget),
-      ),
-      logProbGap,
+      policyLoss: means.get("policyLoss"),
+      valueLoss: means.get("valueLoss"),
+      entropy: means.get("entropy"),
+      approxKl: means.get("approxKl"),
+      clipFraction: means.get("clipFraction"),
+      gradNorm: means.get("gradNorm"),
+      klToImitation: means.get("klToImitation"),
+      klWeight,
+      imitationLoss: means.find("imitationLoss"),
+      explainedVariance: values.length > 0 ? explainedVariance(values, targets) : 0,
+      returnMean: scale.mean,
+      returnDeviation: scale.deviation,
+      ratioMean: ratios?.mean ?? null,
+      ratioMax: ratios?.max ?? null,
+      ratiosClippedLow: ratios?.clippedLow ?? null,
+      ratiosClippedHigh: ratios?.clippedHigh ?? null,
+      behaviourRatioMean: stale?.behaviourRatioMean ?? null,
+      behaviourRatioMax: stale?.behaviourRatioMax ?? null,
+      weightsCapped: stale?.weightsCapped ?? null,
+      effectiveSampleSize: stale?.effectiveSampleSize ?? null,
+      logProbGap: logProbGap ?? 0,
       behaviourGapMean: gap?.mean ?? null,
       behaviourGapMax: gap?.max ?? null,
       behaviourKl: gap?.kl ?? null,
       behaviourGapTokens: gap?.tokens ?? 0,
       behaviourGaps,
-      gradientSteps: steps,
-      skippedSteps: skipped,
-      malformedChunks: received.length - estimates.length,
+      gradientSteps,
+      skippedSteps: this.guard.skipped - before.skipped,
+      rollbacks: this.guard.rollbacks - before.rollbacks,
+      personChunks: chunks.admitted.filter((e) => !isPolicyDriven(e.transition)).length,
+      malformedChunks: received.length - chunks.admitted.length,
+      chunkFaults: chunks.faults,
+      firstFault: chunks.firstFault,
+      criticAlone: isCriticAlone ? 1 : 0,
       stoppedEarly,
       ...time,
     };
   }
 
-  /** One gradient step. Leaves the weights alone if anything is not finite. */
-  async #step(
-    batch: PreparedChunks,
-    chunks: readonly Estimate[],
-    time: { gradientMs: number; optimizerMs: number },
-  ) {
-    const start = performance.now();
-    const watched: Tensor[] = [];
-    const { norm, loss, gradients } = await clippedGradients(
-      () => this.#loss(batch, chunks, watched),
-      this.#variables,
-      this.#options.maxGradNorm,
+  /** Everything that is computed once an update. */
+  async #prepare(
+    { admitted }: AdmittedChunks,
+    demonstrations: readonly ImitationExample[],
+    time: { compareMs: number },
+  ): Promise<PreparedUpdate> {
+    const { trainVision, trainScope, decoupled, imitationWeight = 0 } = this.#options;
+    const atOnce = chunksAtOnce(this.#options);
+    const estimates = this.#options.normalizeAdvantages ? normalizeAdvantages(admitted) : admitted;
+    const tokenized = this.#policy.prepareChunks(
+      estimates.map((e) => e.transition.observation),
+      estimates.map((e) => e.transition.tokens),
     );
-    const scalars = await watched[0].data();
-    const logProbs = await watched[1].data();
-    tf.dispose(watched);
-    const middle = performance.now();
-    time.gradientMs += middle - start;
-    const isFinite = Number.isFinite(loss) && Number.isFinite(norm);
-    if (isFinite) this.adam.apply(gradients);
-    tf.dispose(gradients);
-    time.optimizerMs += performance.now() - middle;
-    const [policyLoss, valueLoss, entropy, approxKl, clipFraction, klToImitation] = scalars;
-    const logProbGap = chunks.reduce(
-      (gap, c, i) => Math.max(gap, Math.abs(logProbs[i] - c.transition.logProb)),
-      0,
+    const isVisionTrained = trainVision && trainScope !== "value_head";
+    const prepared = isVisionTrained
+      ? tokenized
+      : await this.#policy.encodeImagesOnce(tokenized, atOnce);
+    const { temperature } = this.#options;
+    const start = performance.now();
+    const proximal = decoupled
+      ? await tokenLogProbsOf(this.#policy, prepared, { temperature, batchSize: atOnce })
+      : undefined;
+    time.compareMs += performance.now() - start;
+    const isImitating = imitationWeight > 0 && trainScope !== "value_head";
+    const shown = admitted.flatMap(({ transition }) =>
+      isPolicyDriven(transition) ? [] : [transition]
     );
     return {
-      policyLoss,
-      valueLoss,
-      entropy,
-      approxKl,
-      clipFraction,
-      klToImitation,
-      gradNorm: norm,
-      logProbGap,
-      isFinite,
+      estimates,
+      prepared,
+      proximal,
+      examples: isImitating ? [...shown, ...demonstrations] : [],
     };
   }
 
-  /** The loss of a minibatch; what is worth watching goes to `watched`, kept. */
-  #loss(batch: PreparedChunks, chunks: readonly Estimate[], watched: Tensor[]): Scalar {
-    const { temperature, klWeight } = this.#options;
-    const column = (pick: (e: Estimate) => number) => tf.tensor1d(chunks.map(pick));
-    const evaluation = this.#policy.evaluate(batch, temperature);
-    const losses: Losses = ppoLosses({
-      logProb: evaluation.logProb,
-      entropy: evaluation.entropy,
-      value: evaluation.value,
-      oldLogProb: column((e) => e.transition.logProb),
-      oldValue: column((e) => e.transition.value),
-      advantage: column((e) => e.advantage),
-      valueTarget: column((e) => e.valueTarget),
-    }, this.#options);
-    const kl = this.#reference
-      ? klToReference(
-        evaluation.logProbs,
-        this.#reference.evaluate(batch, temperature).logProbs,
-        evaluation.isToken,
-      )
-      : tf.scalar(0);
-    const { policy, value, entropy, approxKl, clipFraction } = losses;
-    watched.push(
-      tf.keep(tf.stack([policy, value, entropy, approxKl, clipFraction, kl])),
-      tf.keep(tf.clone(evaluation.logProb)),
-    );
-    return this.#reference ? tf.add(losses.total, tf.mul(kl, klWeight)) : losses.total;
+  /** One gradient step. Leaves the weights alone, or takes the last good ones, if it is not finite. */
+  async #step(
+    data: PreparedUpdate,
+    rows: readonly number[],
+    { random, isCriticAlone, time }: {
+      readonly random: () => number;
+      readonly isCriticAlone: boolean;
+      readonly time: { gradientMs: number; optimizerMs: number };
+    },
+  ) {
+    const start = performance.now();
+    const { temperature, batchSize, maxGradNorm, imitationWeight = 0, ratioLevel = "chunk" } =
+      this.#options;
+    const scale = this.critic?.scale ?? REWARD_SCALE;
+    const batch = {
+      prepared: selectRows(data.prepared, rows),
+      estimates: rows.map((row) => data.estimates[row]),
+      proximal: data.proximal && rows.map((row) => data.proximal![row]),
+    };
+    const { length } = data.examples;
+    const examples = length === 0 || isCriticAlone
+      ? []
+      : Array.from({ length: batchSize }, () => data.examples[Math.floor(random() * length)]);
+    const { gradients, loss, norm, watched, imitationLoss, tokenLogProbs } =
+      await differentiateBatch(this.#policy, batch, {
+        losses: lossOptions(this.#options, isCriticAlone ? 0 : 1, scale),
+        temperature,
+        scale,
+        anchor: this.#reference && { policy: this.#reference, weight: this.klWeight },
+        variables: isCriticAlone ? this.#critics : this.#variables,
+        chunksAtOnce: chunksAtOnce(this.#options),
+        maxGradNorm,
+        imitation: examples.length > 0 ? { examples, weight: imitationWeight } : undefined,
+      });
+    const middle = performance.now();
+    time.gradientMs += middle - start;
+    const { action, state } = guardStep(this.guard, [loss, norm]);
+    this.guard = state;
+    if (action === "apply") this.adam.apply(gradients);
+    tf.dispose(gradients);
+    if (action === "rollback") this.#rollBack();
+    time.optimizerMs += performance.now() - middle;
+    return {
+      isTaken: action === "apply",
+      numbers: { ...watched, gradNorm: norm, ...(imitationLoss !== null && { imitationLoss }) },
+      logRatios: logRatiosOfBatch(batch, tokenLogProbs, ratioLevel),
+      logProbGap: largestGap(batch.estimates, tokenLogProbs),
+    };
+  }
+
+  /** Take the last good weights, the optimiser and the critic's scale that belong to them. */
+  #rollBack(): void {
+    if (!this.#good.restore() || !this.critic || !this.#goodStatistics) return;
+    this.critic.normalizer = new ValueNormalizer(undefined, this.#goodStatistics);
+  }
+
+  /** Follow the KL target, if there is one. */
+  #adaptKlWeight(kl: number | null, isCriticAlone: boolean): void {
+    const { imitationKlTarget: target = 0 } = this.#options;
+    if (target === 0 || kl === null || isCriticAlone || !this.#reference) return;
+    this.klWeight = nextKlWeight(this.klWeight, kl, { target });
   }
 
   /** Free the optimiser. */
@@ -317,41 +308,27 @@ export class PpoTrainer implements Disposable {
   }
 }
 
-/**
- * What is trained: the critic, and of the backbone everything — or, in a LoRA variant, everything
- * but the language model's own weights. The image encoder can be left out.
- */
-function trainableVariables({ network }: ActorCritic, trainVision: boolean): Variable[] {
-  const hasLora = network.variant.gemma.lora !== undefined;
-  const isTrained = (path: string) =>
-    path.startsWith("PaliGemma/img/") ? trainVision : !hasLora || path.includes("lora");
-  return [...network.backbone.select(isTrained), ...network.valueHead.select(() => true)];
-}
-
-/**
- * Cut chunks at random into batches of like length, in random order: a batch is as long as its
- * longest chunk, and a few long ones would otherwise make every batch slow.
- * @param lengths Tokens of each chunk.
- * @returns Indices; a short rest is a batch of its own.
- */
-function minibatches(
-  lengths: readonly number[],
-  size: number,
-  random: () => number,
-): number[][] {
-  const order = shuffle(lengths.map((_, i) => i), random).sort((i, j) => lengths[i] - lengths[j]);
-  const batches = Array.from(
-    { length: Math.ceil(order.length / size) },
-    (_, b) => order.slice(b * size, (b + 1) * size),
+/** Log-ratios of the chunks that the policy drove, to what their loss's ratios are to. */
+function logRatiosOfBatch(
+  { estimates, proximal }: Pick<PreparedUpdate, "estimates" | "proximal">,
+  tokenLogProbs: readonly Float32Array[],
+  level: "chunk" | "token",
+): number[] {
+  return estimates.flatMap(({ transition }, i) =>
+    isPolicyDriven(transition)
+      ? logRatiosOf(tokenLogProbs[i], proximal?.[i] ?? transition.tokenLogProbs, level)
+      : []
   );
-  return shuffle(batches, random);
 }
 
-/** Shuffle in place (Fisher and Yates). */
-function shuffle<T>(items: T[], random: () => number): T[] {
-  for (let i = items.length - 1; i > 0; i--) {
-    const j = Math.floor(random() * (i + 1));
-    [items[i], items[j]] = [items[j], items[i]];
-  }
-  return items;
+/** Largest |recomputed − recorded| log-probability of a chunk, nats. */
+function largestGap(
+  estimates: readonly Estimate[],
+  tokenLogProbs: readonly Float32Array[],
+): number {
+  return estimates.reduce((gap, { transition }, i) => {
+    if (!isPolicyDriven(transition)) return gap;
+    const own = tokenLogProbs[i].reduce((sum, x) => sum + x, 0);
+    return Math.max(gap, Math.abs(own - transition.logProb));
+  }, 0);
 }

@@ -61,7 +61,7 @@ async function updateOnce(
   reference?: ActorCritic,
 ) {
   using trainer = new PpoTrainer(policy, { ...OPTIONS, ...changes }, reference);
-  return await trainer.update(estimates, seededRandom(5), 0);
+  return await trainer.update(estimates, seededRandom(5), { policyVersion: 0 });
 }
 
 for (const valueInput of ["observation", "chunk"] as const) {
@@ -192,7 +192,7 @@ Deno.test("update() leaks no tensor: 50 updates end with as many as 5", async ()
     using trainer = new PpoTrainer(policy, { ...OPTIONS, ...changes }, reference);
     let afterFive = 0;
     for (let i = 1; i <= 50; i++) {
-      await trainer.update(estimates, seededRandom(i), 0);
+      await trainer.update(estimates, seededRandom(i), { policyVersion: 0 });
       if (i === 5) afterFive = tf.memory().numTensors;
     }
     assert.equal(tf.memory().numTensors, afterFive);
@@ -274,7 +274,9 @@ Deno.test("update() compares nothing without chunks of its version, and trains a
   using trainer = new PpoTrainer(policy, OPTIONS);
   const estimates = await sampleEstimates(policy, 4, [1, -1]);
   for (const version of [undefined, 5]) {
-    const metrics = await trainer.update(estimates, seededRandom(1), version);
+    const metrics = await trainer.update(estimates, seededRandom(1), {
+      policyVersion: version,
+    });
     const { behaviourGapMean, behaviourGapMax, behaviourKl } = metrics;
     assert.deepEqual([behaviourGapMean, behaviourGapMax, behaviourKl], [null, null, null]);
     assert.deepEqual([metrics.behaviourGapTokens, metrics.behaviourGaps], [0, []]);
