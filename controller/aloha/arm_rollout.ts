@@ -20,21 +20,18 @@ import { NonFiniteError } from "../../common/device/check_finite.ts";
 import { GpuLostError } from "../../common/device/errors.ts";
 import { toRobotActions } from "../../common/policy/action_transform.ts";
 import { fitImages } from "../../common/policy/image_resize.ts";
-import type { ChunkTransition, Logger, Observation } from "../../common/types.ts";
+import type { ChunkTransition, Observation } from "../../common/types.ts";
 import type { EpisodeLabels } from "../episode_labels.ts";
 import { type ExecutionPlan, stepsToExecute, WHOLE_CHUNKS } from "../execution_length.ts";
 import { MOTION_RECORD } from "../motion/motion_memory.ts";
 import { encodeTargets, factsOfPerson } from "../person_chunk.ts";
-import type { EpisodeStart, RolloutTimes } from "../rollout.ts";
-import type { EventKind } from "../step_log/layout.ts";
+import type { RolloutTimes } from "../rollout.ts";
 import type { Takeover } from "../takeover.ts";
 import { ArmPlans } from "./arm_plans.ts";
+import { ArmStart, type ArmStartOptions, Interruption } from "./arm_start.ts";
 import { ChunkLedger } from "./chunk_ledger.ts";
 import type { ChunkPolicy } from "./chunk_policy.ts";
 import type { VerdictQuestion } from "./operator/operator.ts";
-import type { RobotArms } from "./robot_arms.ts";
-import type { Supervisor } from "./supervisor.ts";
-import type { EpisodeWorld } from "./world/episode_world.ts";
 
 /** How chunks are executed. */
 export const EXECUTION_MODES = ["sync", "overlap"] as const;
@@ -43,23 +40,11 @@ export const EXECUTION_MODES = ["sync", "overlap"] as const;
 export type ExecutionMode = (typeof EXECUTION_MODES)[number];
 
 /** What an {@link ArmRollout} works with. */
-export interface ArmRolloutOptions {
-  /** The arms. */
-  readonly arms: RobotArms;
-  /** Who lets them move. */
-  readonly supervisor: Supervisor;
-  /** What surrounds them. */
-  readonly world: EpisodeWorld;
+export interface ArmRolloutOptions extends ArmStartOptions {
   /** How chunks are executed. */
   readonly mode: ExecutionMode;
   /** k: steps of a chunk that still run while the next one is inferred; below half of the horizon. */
   readonly overlapSteps: number;
-  /** Names the next episode. */
-  readonly nextEpisode: () => EpisodeStart;
-  /** Waits for a person's start, where the supervisor wants one. */
-  readonly waitForStart: (signal: AbortSignal) => Promise<void>;
-  /** Everything that keeps this policy from moving these arms now; none if it may. */
-  readonly refusals: () => readonly string[];
   /** 1 samples the policy as it is. */
   readonly temperature: number;
   /** Independent uniform numbers in [0, 1). */
@@ -72,12 +57,6 @@ export interface ArmRolloutOptions {
   readonly askVerdict?: () => VerdictQuestion;
   /** A person who may drive; nobody if absent. */
   readonly takeover?: Takeover;
-  /** Takes lines for people. */
-  readonly logger: Logger;
-  /** Takes lines for the step log. */
-  readonly record: (kind: EventKind, text: string) => void;
-  /** Ends everything. */
-  readonly signal: AbortSignal;
 }
 
 /** An episode under way. */
@@ -96,15 +75,8 @@ interface Actor {
   readonly progress: number;
 }
 
-/** Why an episode cannot go on. */
-class Interruption extends Error {
-  override readonly name = "Interruption";
-}
-
 /** Time between two looks at what the arms have done, in ms. */
 const POLL_MS = 3;
-/** Pause before an episode is tried again that could not begin, in ms. */
-const RETRY_MS = 500;
 
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
@@ -114,10 +86,8 @@ export class ArmRollout {
   readonly times: RolloutTimes = { inferMs: 0, executeMs: 0, observeMs: 0 };
   readonly #options: ArmRolloutOptions;
   #episode: Episode | null = null;
-  #refused = "";
+  readonly #start: ArmStart;
   #reason = "";
-  /** The weights whose numbers were not finite, and what they computed. */
-  #broken: { readonly version: number; readonly sentence: string } | null = null;
   #lateChunks = 0;
   #interruptions = 0;
 
@@ -130,6 +100,7 @@ export class ArmRollout {
       );
     }
     this.#options = options;
+    this.#start = new ArmStart(options);
   }
 
   /** Chunks of `overlap` that were not there in time: the arms held their pose and waited. */
@@ -210,25 +181,9 @@ export class ArmRollout {
 
   /** Bring the arms home and the world to a start. Null: something came in between; try again. */
   async #begin(policyVersion: number): Promise<Episode | null> {
-    const { supervisor, world, arms, nextEpisode, logger, record, signal, labels, askVerdict } =
-      this.#options;
-    let start: EpisodeStart;
-    // Whatever happens to the arms while the world gets ready ends the waiting, too.
-    const left = new AbortController();
-    try {
-      if (!(await this.#reachHome(policyVersion))) return null;
-      start = nextEpisode();
-      const leaving = this.#whenNotReady(left);
-      await world.begin(start.seed, AbortSignal.any([signal, left.signal]), arms.measured())
-        .finally(() => left.abort(new Interruption("the wait is over")));
-      await leaving;
-    } catch (error) {
-      if (signal.aborted || error instanceof Interruption) return null;
-      throw error;
-    }
-    const because = this.#refusals(policyVersion);
-    if (because.length > 0) return await this.#refuse(because);
-    this.#refused = "";
+    const { supervisor, arms, logger, record, labels, askVerdict } = this.#options;
+    const start = await this.#start.begin(policyVersion);
+    if (start === null) return null;
     this.#reason = "";
     if (!supervisor.dispatch({ type: "start" }).isAccepted) return null;
     const episode = {
@@ -241,63 +196,6 @@ export class ArmRollout {
     record("episode", `${start.episodeId} starts, seed ${start.seed}`);
     logger.info(`Episode ${start.episodeId} starts`);
     return episode;
-  }
-
-  /** End a wait when the arms leave the state that it began in. */
-  async #whenNotReady(wait: AbortController): Promise<void> {
-    const { supervisor } = this.#options;
-    try {
-      while (supervisor.status.state === "holding") await supervisor.change(wait.signal);
-      wait.abort(new Interruption("the arms are not ready any more"));
-    } catch {
-      // The wait is over.
-    }
-  }
-
-  /** Wait until the arms may move, and home them. False: something came in between. */
-  async #reachHome(policyVersion: number): Promise<boolean> {
-    const { supervisor, waitForStart, signal } = this.#options;
-    const { state } = supervisor.status;
-    if (state !== "ready" && state !== "holding") {
-      await supervisor.change(signal);
-      return false;
-    }
-    if (supervisor.needsStart) {
-      await waitForStart(signal);
-      // A start that was said while the arms were away, or stopped, is not one for when they are back.
-      if (["ready", "holding"].includes(supervisor.status.state)) supervisor.started();
-      return false;
-    }
-    // Arms that may not be moved by this policy now are not sent home again and again.
-    const because = this.#refusals(policyVersion);
-    if (because.length > 0) {
-      await this.#refuse(because);
-      return false;
-    }
-    if (!supervisor.dispatch({ type: "home" }).isAccepted) return false;
-    while (supervisor.status.state === "homing") await supervisor.change(signal);
-    return supervisor.status.state === "holding" && supervisor.status.isHomed;
-  }
-
-  /** Everything that keeps these weights from moving these arms now. */
-  #refusals(policyVersion: number): string[] {
-    const because = [...this.#options.refusals()];
-    // They would fail in every episode anew, and the arms go home in between for ever.
-    if (this.#broken?.version === policyVersion) because.push(this.#broken.sentence);
-    return because;
-  }
-
-  async #refuse(because: readonly string[]): Promise<null> {
-    const { logger, record } = this.#options;
-    const sentence = because.join("; ");
-    // Said once: what is missing may take a while to come.
-    if (sentence !== this.#refused) {
-      logger.warn(`No episode starts: ${sentence}`);
-      record("note", `no episode starts: ${sentence}`);
-    }
-    this.#refused = sentence;
-    await sleep(RETRY_MS);
-    return null;
   }
 
   async #chunk(episode: Episode, actor: Actor): Promise<void> {
@@ -450,7 +348,7 @@ export class ArmRollout {
     if (!(error instanceof NonFiniteError || error instanceof GpuLostError)) throw error;
     if (error instanceof NonFiniteError) {
       const sentence = `version ${policyVersion} of the policy is broken: ${error.message}`;
-      this.#broken = { version: policyVersion, sentence };
+      this.#start.refuseVersion(policyVersion, sentence);
     }
     throw new Interruption(error.message, { cause: error });
   }
