@@ -6,6 +6,7 @@
 import type { ActorCritic } from "../common/policy/actor_critic.ts";
 import type { Robot } from "../common/types.ts";
 import { seededRandom } from "../common/random.ts";
+import type { ExecutionPlan } from "./execution_length.ts";
 import { Rollout } from "./rollout.ts";
 
 /** Seeds of held-out episodes start here; training draws its seeds below. */
@@ -31,6 +32,8 @@ export interface EvaluationResult {
  * Run held-out episodes 0…episodes−1, batched over the given robots.
  * @param options.temperature 1 measures the policy as it acts in training, 0 its best guess.
  * @param options.signal Stops early by throwing.
+ * @param options.execution How much of each chunk is executed, as at the end of a run; all of it if
+ *   absent.
  */
 export async function evaluatePolicy(
   policy: ActorCritic,
@@ -40,6 +43,7 @@ export async function evaluatePolicy(
     readonly temperature: number;
     readonly seed: number;
     readonly signal?: AbortSignal;
+    readonly execution?: ExecutionPlan;
   },
 ): Promise<EvaluationResult> {
   const start = performance.now();
@@ -48,6 +52,7 @@ export async function evaluatePolicy(
     robots,
     temperature: options.temperature,
     random: seededRandom(options.seed),
+    execution: options.execution,
     nextEpisode: () =>
       next < options.episodes
         ? { seed: HELD_OUT_SEED + next, episodeId: `held-out-${next++}` }
@@ -56,7 +61,7 @@ export async function evaluatePolicy(
   let successes = 0, reward = 0, steps = 0, tokens = 0, chunks = 0;
   for (;;) {
     options.signal?.throwIfAborted();
-    const transitions = await rollout.advance(policy, 0);
+    const transitions = await rollout.advance(policy, 0, 1);
     if (transitions.length === 0) break;
     for (const t of transitions) {
       reward += t.reward;

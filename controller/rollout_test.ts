@@ -156,6 +156,13 @@ Deno.test("evaluatePolicy() counts successes, rewards and steps of held-out epis
   assert.ok(result.meanTokens > 1 && result.seconds > 0);
   const seeds = robots.flatMap((r) => r.seeds).sort();
   assert.deepEqual(seeds, [0, 1, 2, 3, 4, 5, 6, 7].map((i) => HELD_OUT_SEED + i));
+  // As at the end of a run: a look before every step.
+  const looks = () => robots.reduce((n, robot) => n + robot.observed.length, 0);
+  const before = looks();
+  const execution = { ...WHOLE_CHUNKS, executeStepsFinal: 1 };
+  const single = await evaluatePolicy(policy, robots, { ...options, execution });
+  assert.deepEqual([single.meanSteps, single.meanReward], [result.meanSteps, result.meanReward]);
+  assert.ok(looks() - before >= 8 * result.meanSteps);
   const stopped = evaluatePolicy(policy, robots, {
     ...options,
     signal: AbortSignal.abort(new Error("stopped by a test")),
