@@ -14,6 +14,7 @@ import type { BenchContext } from "./bench/context.ts";
 import { benchInference } from "./bench/inference.ts";
 import { benchLeak } from "./bench/leak.ts";
 import { benchLearner } from "./bench/learner.ts";
+import { runLearnBench } from "./bench/learn/command.ts";
 import { benchLoad } from "./bench/load.ts";
 import { isGoalMet, type Measurement, measurementTable } from "./bench/measurement.ts";
 import { runPolicyBench } from "./bench/policy/command.ts";
@@ -40,7 +41,8 @@ const COMMAND = {
   summary:
     "Time the policy, the simulation, cameras, the learner's update, the wire, the tokenizer and loading, " +
     "compare the precisions of weights, and look for leaked tensors. Followed by the word policy, it " +
-    "times one chunk of a policy of true size on a GPU: deno task bench policy --help.",
+    "times one chunk of a policy of true size on a GPU: deno task bench policy --help. Followed by the " +
+    "word learn, it trains and tells how well: deno task bench learn --help.",
   preset: "demo",
   fields: [
     "seed",
@@ -109,6 +111,7 @@ function chosenParts(only: string): string[] {
 async function main(signal: AbortSignal): Promise<void> {
   const [first, ...rest] = Deno.args.filter((argument) => argument !== "--");
   if (first === "policy") return await runPolicyBench(rest, signal);
+  if (first === "learn") return await runLearnBench(rest, signal);
   const parsed = parseCommand(COMMAND, Deno.args);
   if (parsed.kind === "help") return console.log(parsed.text);
   const { flags } = parsed;

@@ -6,7 +6,6 @@
  */
 
 import { parseCommand } from "../common/cli/flags.ts";
-import { kebabCase } from "../common/cli/command.ts";
 import { runMain } from "../common/cli/main.ts";
 import type { Config } from "../common/config/config.ts";
 import { useDevice } from "../common/policy/backend.ts";
@@ -14,7 +13,7 @@ import { chooseCheckpoint } from "../common/policy/choose_checkpoint.ts";
 import { loadPolicy } from "../common/policy/load.ts";
 import { evaluatePolicy, type EvaluationResult } from "../controller/evaluation.ts";
 import { createRobots } from "../controller/sim/create_robots.ts";
-import { type ChildEvent, startProgram } from "./demo/child.ts";
+import { type ChildEvent, configArguments, startProgram } from "./demo/child.ts";
 import { progressHeader, progressRow, resultTable } from "./demo/screen.ts";
 
 const COMMAND = {
@@ -99,7 +98,7 @@ async function train(config: Config, start: number, signal: AbortSignal): Promis
   const rewards: number[] = [];
   let firstUpdateSeconds = 0;
   console.log(progressHeader());
-  const learner = startProgram("learner", toArguments(config), (event) => {
+  const learner = startProgram("learner", configArguments(config), (event) => {
     if (event.event !== "update") return;
     firstUpdateSeconds ||= (performance.now() - start) / 1000;
     if (typeof event.episodeReward === "number") rewards.push(event.episodeReward);
@@ -110,7 +109,7 @@ async function train(config: Config, start: number, signal: AbortSignal): Promis
   const learnerUrl = `${String(url).replace(/^http/, "ws")}/ws`;
   await using controller = startProgram(
     "controller",
-    toArguments({ ...config, learnerUrl }),
+    configArguments({ ...config, learnerUrl }),
     () => {},
     signal,
   );
@@ -122,15 +121,6 @@ async function train(config: Config, start: number, signal: AbortSignal): Promis
     rewards,
     firstUpdateSeconds,
   };
-}
-
-/** A configuration as flags of a command line. */
-function toArguments(config: Config): string[] {
-  return Object.entries(config).map(([field, value]) =>
-    typeof value === "boolean"
-      ? `--${value ? "" : "no-"}${kebabCase(field)}`
-      : `--${kebabCase(field)}=${value}`
-  );
 }
 
 async function measure(

@@ -4,10 +4,21 @@
  */
 
 // @ts-types="@types/d3-scale"
-import { type ScaleLinear, scaleLinear } from "d3-scale";
+import { scaleLinear } from "d3-scale";
 import { type CurveField, knownPoints, meanCurve, type RunCurve } from "./read_metrics.ts";
-
-type Scale = ScaleLinear<number, number>;
+import {
+  GRID,
+  INK,
+  line,
+  LINE_COLORS,
+  MUTED,
+  polyline,
+  round,
+  type Scale,
+  shorten,
+  svgHead,
+  text,
+} from "./svg.ts";
 
 /** Sizes in pixels. */
 const WIDTH = 840;
@@ -22,11 +33,8 @@ const REWARD_HEIGHT = 150;
 const PANEL_GAP = 28;
 const BOTTOM = 52;
 
-const INK = "#1f2328";
-const MUTED = "#59636e";
-const GRID = "#e4e8ec";
-/** Okabe and Ito's colours, told apart by people with any colour vision; without black and yellow. */
-const RUN_COLORS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00"];
+/** Letters that fit beside a legend's line. */
+const LEGEND_LETTERS = 14;
 
 /**
  * Draw the picture.
@@ -54,11 +62,7 @@ export function curveSvg(runs: readonly RunCurve[], title: string): string {
     .range([middle + REWARD_HEIGHT, middle]);
 
   return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" ` +
-    `height="${height}" font-family="system-ui, 'DejaVu Sans', sans-serif" font-size="12" ` +
-    `fill="${INK}" role="img">`,
-    `<title>${escapeXml(title)}</title>`,
-    `<rect width="${WIDTH}" height="${height}" fill="#ffffff"/>`,
+    svgHead(WIDTH, height, title),
     text(LEFT, TITLE_BASELINE, title, `font-size="17" font-weight="600"`),
     legend.svg,
     panel(x, success, { label: "success rate", percent: true, hasUpdates: false }),
@@ -127,7 +131,7 @@ function linesOf(runs: readonly RunCurve[], field: CurveField, x: Scale, y: Scal
 }
 
 function runColor(index: number): string {
-  return RUN_COLORS[index % RUN_COLORS.length];
+  return LINE_COLORS[index % LINE_COLORS.length];
 }
 
 /** Among several, runs step back behind their mean. */
@@ -152,41 +156,7 @@ function legendOf(runs: readonly RunCurve[]): { rows: number; svg: string } {
     const left = LEFT + (i % columns) * LEGEND_ENTRY;
     const center = LEGEND_TOP + Math.floor(i / columns) * LEGEND_ROW + LEGEND_ROW / 2;
     return `<line x1="${left}" y1="${center}" x2="${left + 20}" y2="${center}" ${stroke}/>\n` +
-      text(left + 26, center + 4, shorten(name), `fill="${MUTED}"`);
+      text(left + 26, center + 4, shorten(name, LEGEND_LETTERS), `fill="${MUTED}"`);
   });
   return { rows: Math.ceil(entries.length / columns), svg: svg.join("\n") };
-}
-
-/** What fits beside a legend's line. */
-function shorten(name: string): string {
-  return name.length <= 14 ? name : `${name.slice(0, 13)}…`;
-}
-
-function polyline(
-  points: readonly (readonly [number, number])[],
-  x: Scale,
-  y: Scale,
-  attributes: string,
-): string {
-  const places = points.map(([a, b]) => `${round(x(a))},${round(y(b))}`).join(" ");
-  return `<polyline points="${places}" fill="none" stroke-linejoin="round" ${attributes}/>`;
-}
-
-function line(x1: number, y1: number, x2: number, y2: number, color: string): string {
-  const [a, b, c, d] = [x1, y1, x2, y2].map(round);
-  return `<line x1="${a}" y1="${b}" x2="${c}" y2="${d}" stroke="${color}"/>`;
-}
-
-function text(x: number, y: number, content: string, attributes: string): string {
-  return `<text x="${round(x)}" y="${round(y)}" ${attributes}>${escapeXml(content)}</text>`;
-}
-
-/** Tenths of a pixel are finer than any screen. */
-function round(pixels: number): number {
-  return Math.round(10 * pixels) / 10;
-}
-
-function escapeXml(content: string): string {
-  return content.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;")
-    .replaceAll('"', "&quot;");
 }

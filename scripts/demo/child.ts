@@ -4,6 +4,8 @@
  */
 
 import { fileURLToPath } from "node:url";
+import { kebabCase } from "../../common/cli/command.ts";
+import type { Config } from "../../common/config/config.ts";
 
 /** A JSON line of a program's stdout. */
 export interface ChildEvent {
@@ -96,6 +98,18 @@ export function startProgram(
       await ended.catch(() => {});
     },
   };
+}
+
+/**
+ * A configuration as flags of a command line.
+ * @param config Every field is told, whatever the program's preset.
+ */
+export function configArguments(config: Config): string[] {
+  return Object.entries(config).map(([field, value]) =>
+    typeof value === "boolean"
+      ? `--${value ? "" : "no-"}${kebabCase(field)}`
+      : `--${kebabCase(field)}=${value}`
+  );
 }
 
 async function readLines(

@@ -1,0 +1,147 @@
+/**
+ * The experiments that show whether the policy learns, and what each part of the learner is worth.
+ * @module
+ */
+
+import type { Config } from "../../../common/config/config.ts";
+import { PRESETS } from "../../../common/config/presets.ts";
+
+/** One way to train. */
+export interface ExperimentVariant {
+  /** Its name in tables, folders and result lines. */
+  readonly name: string;
+  /** What is different, for people. */
+  readonly summary: string;
+  /** What both programs do differently. */
+  readonly flags: Partial<Config>;
+  /** What the controller alone does differently. */
+  readonly controller?: Partial<Config>;
+}
+
+/** A question, and the runs that answer it. */
+export interface Experiment {
+  /** Its name on the command line. */
+  readonly name: string;
+  /** The question. */
+  readonly summary: string;
+  /** What its runs share, over the `demo` preset. */
+  readonly flags: Partial<Config>;
+  /** What is compared; the first one is run where none is chosen. */
+  readonly variants: readonly ExperimentVariant[];
+  /** Whether checkpoints are measured on held-out episodes, or time is all that counts. */
+  readonly isEvaluated: boolean;
+}
+
+/** The learner's own defaults in place of those that the demo's curve was measured with. */
+const DEFAULTS: Partial<Config> = {
+  clipRangeHigh: PRESETS.full.clipRangeHigh,
+  dualClip: PRESETS.full.dualClip,
+  decoupled: PRESETS.full.decoupled,
+  valueLoss: PRESETS.full.valueLoss,
+  valueNormalization: PRESETS.full.valueNormalization,
+  criticWarmUpUpdates: PRESETS.full.criticWarmUpUpdates,
+};
+
+/**
+ * Chunks arrive about one version after they were sampled in any case: collection and update overlap.
+ * Holding three more makes four.
+ */
+const STALE: Partial<Config> = { holdWeights: 3, maxStaleness: 8 };
+
+const FIRST: ExperimentVariant = {
+  name: "first",
+  summary: "the demo as it was first measured: 40 updates of 1,024 chunks",
+  flags: {},
+};
+
+/** Half of the first version's 409,600 control steps. */
+const HALF: Partial<Config> = { updates: 40, chunksPerUpdate: 512, saveEveryUpdates: 2 };
+
+/** Every experiment by its name. */
+export const EXPERIMENTS: readonly Experiment[] = [
+  {
+    name: "reach",
+    summary: "Does reach come to 98 %, in half the control steps that the demo first took?",
+    flags: { task: "reach", saveEveryUpdates: 1 },
+    variants: [
+      {
+        name: "default",
+        summary: "the learner's defaults, in half the control steps",
+        flags: { ...DEFAULTS, ...HALF },
+      },
+      FIRST,
+    ],
+    isEvaluated: true,
+  },
+  {
+    name: "transfer_cube",
+    summary: "Does transfer_cube come from an imitation policy's 30 to 50 % to 85 %?",
+    flags: {
+      ...DEFAULTS,
+      task: "transfer_cube",
+      maxEpisodeSteps: 400,
+      updates: 100,
+      saveEveryUpdates: 10,
+      gamma: 0.97,
+      gaeLambda: 0.95,
+    },
+    variants: [{ name: "default", summary: "the learner's defaults", flags: {} }],
+    isEvaluated: true,
+  },
+  {
+    name: "ablations",
+    summary: "What is each part of the learner worth on reach?",
+    flags: { ...DEFAULTS, ...HALF, task: "reach" },
+    variants: [
+      { name: "default", summary: "nothing left out", flags: {} },
+      { name: "stale", summary: "weights four versions old", flags: STALE },
+      {
+        name: "stale_not_decoupled",
+        summary: "weights four versions old, without decoupling",
+        flags: { ...STALE, decoupled: false },
+      },
+      {
+        name: "anchor",
+        summary: "with the KL to the imitation policy",
+        flags: { klWeight: 0.01 },
+      },
+      { name: "token_ratio", summary: "a ratio a token", flags: { ratioLevel: "token" } },
+      {
+        name: "pair_value",
+        summary: "the critic judges observation and chunk",
+        flags: { valueInput: "chunk" },
+      },
+      {
+        name: "attention_value",
+        summary: "the critic pools by attention",
+        flags: { valueInput: "attention" },
+      },
+      {
+        name: "int8_behaviour",
+        summary: "the controller's weights are int8",
+        flags: {},
+        controller: { precision: "int8" },
+      },
+      {
+        name: "int8_behaviour_stale",
+        summary: "int8 and four versions old",
+        flags: STALE,
+        controller: { precision: "int8" },
+      },
+    ],
+    isEvaluated: true,
+  },
+  {
+    name: "throughput",
+    summary: "How fast is experience collected and used, and who waits for whom?",
+    flags: { task: "reach", updates: 8, saveEveryUpdates: 0 },
+    variants: [
+      { name: "demo", summary: "the demo's sizes", flags: {} },
+      { name: "two_epochs", summary: "two passes over each batch", flags: { epochs: 2 } },
+    ],
+    isEvaluated: false,
+  },
+];
+
+/** Which shares of success are of interest, 0–1. */
+export const SUCCESS_LEVELS = [0.9, 0.95, 0.98] as const;
