@@ -4,7 +4,7 @@
  */
 
 // @ts-types="@types/d3-scale"
-import { scaleLinear } from "d3-scale";
+import { type ScaleLinear, scaleLinear } from "d3-scale";
 import { type CurveField, knownPoints, meanCurve, type RunCurve } from "./read_metrics.ts";
 import {
   GRID,
@@ -89,8 +89,8 @@ function rewardDomain(runs: readonly RunCurve[]): [number, number] {
 
 /** Grid, ticks and the name of the vertical axis; the updates below the last panel. */
 function panel(
-  x: Scale,
-  y: Scale,
+  x: ScaleLinear<number, number>,
+  y: ScaleLinear<number, number>,
   { label, percent, hasUpdates }: { label: string; percent: boolean; hasUpdates: boolean },
 ): string {
   const [bottom, top] = y.range();

@@ -3,11 +3,8 @@
  * @module
  */
 
-// @ts-types="@types/d3-scale"
-import type { ScaleLinear } from "d3-scale";
-
 /** From data to pixels. */
-export type Scale = ScaleLinear<number, number>;
+export type Scale = (value: number) => number;
 
 /** Colour of what is read first. */
 export const INK = "#1f2328";

@@ -7,12 +7,76 @@
 import { dirname } from "node:path";
 import { z } from "zod";
 
-const runFields = {
+/** Which run a line is of. */
+export interface RunKey {
   /** Name of the experiment. */
-  experiment: z.string().min(1),
+  readonly experiment: string;
   /** Name of the variant, or of a program of others. */
-  variant: z.string().min(1),
+  readonly variant: string;
   /** Seed of the run. */
+  readonly seed: number;
+}
+
+/** A run has begun. */
+export interface BeginLine extends RunKey {
+  /** Tells the kinds apart. */
+  readonly kind: "begin";
+  /** What differs from the `demo` preset. */
+  readonly settings: Readonly<Record<string, string | number | boolean>>;
+}
+
+/** A policy update. */
+export interface UpdateLine extends RunKey {
+  /** Tells the kinds apart. */
+  readonly kind: "update";
+  /** Its number, from 1. */
+  readonly update: number;
+  /** Seconds since the start of the run's programs. */
+  readonly wallSeconds: number;
+  /** Numbers of the learner's record; null where one could not be told. */
+  readonly metrics: Readonly<Record<string, number | null>>;
+}
+
+/** Training is over. */
+export interface TrainedLine extends RunKey {
+  /** Tells the kinds apart. */
+  readonly kind: "trained";
+  /** Policy updates. */
+  readonly updates: number;
+  /** Control steps trained on. */
+  readonly controlSteps: number;
+  /** Seconds since the start of the run's programs. */
+  readonly wallSeconds: number;
+  /** The controller's summary; absent for programs of others. */
+  readonly controller?: Readonly<Record<string, unknown>>;
+}
+
+/** A checkpoint was measured on held-out episodes. */
+export interface EvaluationLine extends RunKey {
+  /** Tells the kinds apart. */
+  readonly kind: "evaluation";
+  /** Updates behind the checkpoint; 0 is where the run began. */
+  readonly update: number;
+  /** Control steps that it was trained on. */
+  readonly controlSteps: number;
+  /** Seconds of training until then. */
+  readonly wallSeconds: number;
+  /** Held-out episodes. */
+  readonly episodes: number;
+  /** Share of them that succeeded, 0–1. */
+  readonly successRate: number;
+  /** Mean sum of rewards of an episode. */
+  readonly meanReward: number;
+  /** Mean control steps of an episode. */
+  readonly meanSteps: number;
+}
+
+/** Any line. */
+export type ResultLine = BeginLine | UpdateLine | TrainedLine | EvaluationLine;
+
+const runFields = {
+  experiment: z.string().min(1),
+  variant: z.string().min(1),
   seed: z.int().min(0),
 };
 const seconds = z.number().min(0);
@@ -54,33 +118,12 @@ const evaluationSchema = z.object({
   meanSteps: z.number(),
 });
 
-const lineSchema = z.discriminatedUnion("kind", [
+const lineSchema: z.ZodType<ResultLine> = z.discriminatedUnion("kind", [
   beginSchema,
   updateSchema,
   trainedSchema,
   evaluationSchema,
 ]);
-
-/** A run has begun, with what differs from the `demo` preset. */
-export type BeginLine = z.infer<typeof beginSchema>;
-/** A policy update. `wallSeconds` counts from the start of the run's programs. */
-export type UpdateLine = z.infer<typeof updateSchema>;
-/** Training is over. */
-export type TrainedLine = z.infer<typeof trainedSchema>;
-/** A checkpoint was measured on held-out episodes. */
-export type EvaluationLine = z.infer<typeof evaluationSchema>;
-/** Any line. */
-export type ResultLine = z.infer<typeof lineSchema>;
-
-/** Which run a line is of. */
-export interface RunKey {
-  /** Name of the experiment. */
-  readonly experiment: string;
-  /** Name of the variant. */
-  readonly variant: string;
-  /** Seed of the run. */
-  readonly seed: number;
-}
 
 /** All that is known of one run. */
 export interface RunResults extends RunKey {
