@@ -90,6 +90,12 @@ export async function runController(
 ): Promise<ControllerSummary> {
   const { logger, token, controllerId, robot, cacheFolder } = surroundings;
   const isReal = robot.kind === "aloha";
+  if (isReal && !config.constrainedDecoding) {
+    throw new Error(
+      "Cannot drive real arms without constrained decoding: they would move on chunks that do not " +
+        "decode; leave --no-constrained-decoding out.",
+    );
+  }
   const wanted = await useDevice(config.device);
   const decoders = chooseDecoder({ choice: config.decoder, device: wanted, cacheFolder, logger });
   const onFailure = loadFailurePolicy(isReal ? "real" : "simulated", config.onLoadFailure);

@@ -143,6 +143,8 @@ export interface PolicyConfig {
   readonly isCriticDetached: boolean;
   /** Sampling temperature. */
   readonly temperature: number;
+  /** Whether only tokens are drawn with which a chunk still decodes. */
+  readonly constrainedDecoding: boolean;
   /** Where tensors are computed. */
   readonly device: Device;
   /** What decodes the chunks of a policy that acts. */

@@ -37,6 +37,7 @@ const BASE = {
   valueInput: "observation",
   isCriticDetached: true,
   temperature: 1,
+  constrainedDecoding: true,
   device: "auto",
   decoder: "auto",
   precision: "float32",

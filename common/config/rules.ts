@@ -124,6 +124,12 @@ const RULES: readonly Rule[] = [
       `set it to webgpu, or ${spell("decoder")} to tfjs`,
   },
   {
+    holds: (c) => c.constrainedDecoding || c.decoder !== "engine",
+    sentence: (_, spell) =>
+      `${spell("constrainedDecoding")} is off, but ${spell("decoder")} is engine, which always ` +
+      `constrains: set it to tfjs`,
+  },
+  {
     holds: (c) => !(c.resume && c.checkpoint !== ""),
     sentence: (c, spell) =>
       `${spell("resume")} continues the newest checkpoint of ${c.expName}, but ` +

@@ -55,6 +55,7 @@ Deno.test("parseConfig() checks what must hold between fields", async (t) => {
       { executeSteps: 4, executeStepsFinal: 11 },
       /executeSteps, .* are 4, 11 and 1, but a chunk has only 10 control steps/,
     ],
+    [{ constrainedDecoding: false, decoder: "engine", device: "webgpu" }, /engine, which always/],
     [{ holdWeights: 3 }, /holdWeights is 3, but chunks that are more than 2 versions old/],
     [{ batchSize: 33 }, /batchSize is 33, but an update has only 32 chunks: lower it, or raise/],
     [

@@ -137,6 +137,12 @@ const policy = {
     "",
     "Sampling temperature of action tokens; 1 samples the policy as it is.",
   ),
+  constrainedDecoding: field(
+    z.boolean(),
+    "",
+    "Draw only tokens with which a chunk still decodes; --no-constrained-decoding draws any, to try " +
+      "what that is worth: the robot then moves to the middle of its range where a chunk does not.",
+  ),
   device: field(z.enum(DEVICES), "", "Where tensors are computed; auto picks what is there."),
   decoder: field(
     z.enum(DECODER_CHOICES),

@@ -223,6 +223,9 @@ export function checkPolicy(
   gpu: GpuDevice,
   policy: Pick<ActorCritic, "shape" | "grammar">,
 ): void {
+  if (policy.shape.constrainedDecoding === false) {
+    throw new RangeError("Cannot decode any token with the engine: it always constrains; use tfjs");
+  }
   checkVisionModel(visionModelOf(policy));
   checkModel(engineModelOf(policy), gpu.device.limits);
 }

@@ -15,6 +15,7 @@ import { checkFinite } from "../device/check_finite.ts";
 import { tellGpuFaults } from "../device/tell_gpu_faults.ts";
 import { maskedLogProbs } from "../kernels/masked_log_prob_ops.ts";
 import { closingTokens, type Dialect, DIALECTS } from "../tokenizer/dialect.ts";
+import { FreeGrammar } from "../tokenizer/free_grammar.ts";
 import { ChunkGrammar } from "../tokenizer/grammar.ts";
 import { normalize, withMode } from "../tokenizer/normalization.ts";
 import { buildPrefix, forcedActionPrefix } from "../tokenizer/prompt.ts";
@@ -105,7 +106,9 @@ export class ActorCritic implements Disposable {
     this.dialect = DIALECTS[shape.dialect ?? "openpi"];
     const mode = shape.normalization ?? this.dialect.normalization;
     this.assets = { ...assets, stats: withMode(assets.stats, mode) };
-    this.grammar = new ChunkGrammar(assets.fast, horizon, actionDim);
+    const { constrainedDecoding = true } = shape;
+    const Grammar = constrainedDecoding ? ChunkGrammar : FreeGrammar;
+    this.grammar = new Grammar(assets.fast, horizon, actionDim);
     this.#forced = forcedActionPrefix(assets.language);
     this.network = {
       variant,
@@ -168,7 +171,8 @@ export class ActorCritic implements Disposable {
   /**
    * Sample a chunk for every observation.
    *
-   * Every chunk decodes to exactly H × A numbers: only tokens that keep it so can be drawn.
+   * Every chunk decodes to exactly H × A numbers: only tokens that keep it so can be drawn. Without
+   * that constraint, what does not decode becomes the middle of the range, as FAST's processor has it.
    * @param options.temperature 1 samples the policy as it is; 0 takes the best token each time.
    * @param options.random Independent uniform numbers in [0, 1).
    * @throws {NonFiniteError} A log-probability, an entropy, an action or a value is not finite; there
@@ -202,10 +206,9 @@ export class ActorCritic implements Disposable {
       if (decoder) this.grammar.check(tokens, budgets[i]);
       // A certain token's may come out above 0 by rounding.
       const ownLogProbs = Array.from(logProbs, (logProb) => Math.min(0, logProb));
-      const { horizon, actionDim } = this.shape;
       const chunk = {
         tokens: Int32Array.from(tokens),
-        actions: this.assets.fast.decode(tokens, horizon, actionDim),
+        actions: this.#actionsOf(tokens),
         logProb: ownLogProbs.reduce((sum, logProb) => sum + logProb, 0),
         tokenLogProbs: Float32Array.from(ownLogProbs),
         behaviour,
@@ -217,6 +220,17 @@ export class ActorCritic implements Disposable {
       checkFinite(chunk.value, "the value of a chunk");
       return chunk;
     });
+  }
+
+  /** Tokens as normalised actions `[H, A]`. */
+  #actionsOf(tokens: ArrayLike<number>): Float32Array {
+    const { horizon, actionDim, constrainedDecoding = true } = this.shape;
+    try {
+      return this.assets.fast.decode(tokens, horizon, actionDim);
+    } catch (error) {
+      if (constrainedDecoding || !(error instanceof RangeError)) throw error;
+      return new Float32Array(horizon * actionDim);
+    }
   }
 
   /** Decode a batch with tfjs. */

@@ -34,6 +34,8 @@ export interface CriticOptions {
   readonly isCriticDetached: boolean;
   /** Overrules the checkpoint's positions of decoded tokens; absent or `variant` does not. */
   readonly decodePositions?: DecodePositions;
+  /** Only tokens are drawn with which a chunk still decodes; true if absent. */
+  readonly constrainedDecoding?: boolean;
   /** Whether the policy speaks pi's convention, where the checkpoint does not say. */
   readonly adaptToPi?: boolean;
   /** How the policy's matrices are kept; as the checkpoint has them if absent. */
@@ -130,6 +132,7 @@ export async function buildPolicy(
     normalization: model.normalization,
     actionMode: model.actionMode ?? "delta",
     adaptToPi: model.adaptToPi ?? critic.adaptToPi ?? false,
+    constrainedDecoding: critic.constrainedDecoding ?? true,
     valueHeadHiddenDim: (hasCritic && model.valueHeadHiddenDim) || critic.valueHeadHiddenDim,
     valueInput: (hasCritic && model.valueInput) || critic.valueInput,
     maxValueSteps: (hasCritic && model.maxValueSteps) || critic.maxValueSteps,
@@ -199,7 +202,8 @@ export function policySignature(
     language: assets.language.fingerprint(),
     normalization: [...ownMode, normStatsFingerprint(assets.stats)].join(" "),
     chunk:
-      `${horizon}x${actionDim}, at most ${maxTokenLen} text tokens, temperature ${temperature}`,
+      `${horizon}x${actionDim}, at most ${maxTokenLen} text tokens, temperature ${temperature}` +
+      (shape.constrainedDecoding === false ? ", any token" : ""),
   };
 }
 

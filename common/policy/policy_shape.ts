@@ -39,6 +39,8 @@ export interface PolicyShape {
   readonly actionMode?: ActionMode;
   /** States and actions are in the convention of openpi's base models; false if absent. */
   readonly adaptToPi?: boolean;
+  /** Only tokens are drawn with which a chunk still decodes; true if absent. */
+  readonly constrainedDecoding?: boolean;
   /** Width of the critic's hidden layers. */
   readonly valueHeadHiddenDim: number;
   /** What the critic reads. */

@@ -105,6 +105,11 @@ export const EXPERIMENTS: readonly Experiment[] = [
         summary: "with the KL to the imitation policy",
         flags: { klWeight: 0.01 },
       },
+      {
+        name: "free_decoding",
+        summary: "any token may be drawn, though the chunk then may not decode",
+        flags: { constrainedDecoding: false },
+      },
       { name: "token_ratio", summary: "a ratio a token", flags: { ratioLevel: "token" } },
       {
         name: "pair_value",
