@@ -9,6 +9,7 @@ import type { Config } from "../common/config/config.ts";
 import { TENDON_VERSION } from "../common/config/version.ts";
 import { readAssetFiles, splitWeights } from "../common/policy/load.ts";
 import type { HostTensor } from "../common/types.ts";
+import { type CollectionState, encodeTrainState } from "./train_state.ts";
 import type { Trainer } from "./trainer.ts";
 import type { Progress, UpdateRecord } from "./train_loop.ts";
 
@@ -27,10 +28,17 @@ export interface CheckpointWriterOptions {
   /** Sentences for whoever loads a checkpoint of the run. */
   readonly notes: readonly string[];
   /** Tells the optimiser's state. */
-  readonly trainer: Trainer;
+  readonly trainer: Pick<Trainer, "optimizer">;
+  /** Folder of the imitation policy that the KL is to; empty where there is none. */
+  readonly anchor: string;
+  /** Tells what has been collected and not been trained on. */
+  readonly collection: () => CollectionState;
 }
 
-/** Writes actor-critic checkpoints with the optimiser's state. */
+/**
+ * Writes actor-critic checkpoints with all that a run needs to go on from them: the optimiser, the state
+ * of whatever adapts, and the chunks that were acknowledged and wait, which no controller sends again.
+ */
 export class CheckpointWriter {
   /** Folder of the last one; null before the first. */
   lastPath: string | null = null;
@@ -57,6 +65,8 @@ export class CheckpointWriter {
     weights: readonly HostTensor[],
   ): Promise<string> {
     const { config, command, model, startedFrom, initialization, notes, trainer } = this.#options;
+    // As it is now: what comes in while files are written belongs to the next checkpoint.
+    const collection = this.#options.collection();
     const path = checkpointPath(config.checkpointDir, config.expName, progress.updates);
     const optimizer = await trainer.optimizer();
     await writeCheckpoint(path, {
@@ -84,6 +94,11 @@ export class CheckpointWriter {
       },
       ...splitWeights(weights),
       optimizer: optimizer.tensors,
+      trainState: encodeTrainState({
+        ...collection,
+        trainer: optimizer.state,
+        anchor: this.#options.anchor,
+      }),
       assets: await readAssetFiles(startedFrom),
     });
     this.lastPath = path;

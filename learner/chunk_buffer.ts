@@ -9,7 +9,7 @@
  */
 
 import { endsEpisode } from "../common/chunk_end.ts";
-import type { ChunkTransition } from "../common/types.ts";
+import type { ChunkTransition, Observation } from "../common/types.ts";
 
 /** Consecutive chunks of one episode, ready to be trained on. */
 export interface Segment {
@@ -17,6 +17,8 @@ export interface Segment {
   readonly chunks: readonly ChunkTransition[];
   /** Value of the observation after the last one, if the episode goes on. */
   readonly nextValue?: number;
+  /** That observation. */
+  readonly nextObservation?: Observation;
 }
 
 /** What the buffer has left out. */
@@ -49,6 +51,11 @@ export class ChunkBuffer {
   /** Chunks that can be trained on now. */
   get ready(): number {
     return this.#ready;
+  }
+
+  /** All that waits, ready or not, in the order in which {@link ChunkBuffer.add} restores it. */
+  chunks(): ChunkTransition[] {
+    return [...this.#episodes.values()].flat();
   }
 
   /** What was left out so far. */
@@ -103,7 +110,12 @@ export class ChunkBuffer {
     for (const [id, chunks] of this.#episodes) {
       const count = Math.min(left, readyIn(chunks));
       if (count === 0) continue;
-      segments.push({ chunks: chunks.slice(0, count), nextValue: chunks.at(count)?.value });
+      const next = chunks.at(count);
+      segments.push({
+        chunks: chunks.slice(0, count),
+        nextValue: next?.value,
+        nextObservation: next?.observation,
+      });
       left -= count;
       const rest = chunks.slice(count);
       if (rest.length === 0) this.#episodes.delete(id);

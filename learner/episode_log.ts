@@ -26,29 +26,31 @@ export interface FinishedEpisode {
   readonly policyVersion: number;
 }
 
-/** What adds up. */
-interface Sums {
-  reward: number;
-  humanReward: number;
-  steps: number;
-  humanSteps: number;
-}
+/** What has added up of an episode in progress. */
+export type EpisodeSums = Pick<FinishedEpisode, "reward" | "humanReward" | "steps" | "humanSteps">;
 
 /** Most episodes in progress that are remembered; a controller that died leaves its own behind. */
 const MAX_OPEN_EPISODES = 10_000;
 
 /** Adds chunks up to episodes. */
 export class EpisodeLog {
-  readonly #open = new Map<string, Sums>();
+  readonly #open: Map<string, EpisodeSums>;
   #finished: FinishedEpisode[] = [];
   #total: number;
 
   /**
-   * Nothing is in progress yet.
+   * Nothing is in progress, or what was when the run stopped.
    * @param total Episodes that earlier runs of the experiment finished.
+   * @param open Episodes in progress.
    */
-  constructor(total: number = 0) {
+  constructor(total: number = 0, open: Iterable<readonly [string, EpisodeSums]> = []) {
     this.#total = total;
+    this.#open = new Map(open);
+  }
+
+  /** Episodes in progress, by id. */
+  get open(): readonly (readonly [string, EpisodeSums])[] {
+    return [...this.#open];
   }
 
   /** Episodes finished so far. */
@@ -62,12 +64,14 @@ export class EpisodeLog {
    */
   add(chunk: ChunkTransition): FinishedEpisode | undefined {
     const { episodeId } = chunk;
-    const sum = this.#open.get(episodeId) ??
+    const before = this.#open.get(episodeId) ??
       { reward: 0, humanReward: 0, steps: 0, humanSteps: 0 };
-    sum.reward += chunk.reward;
-    sum.humanReward += chunk.humanRewards.reduce((total, one) => total + one, 0);
-    sum.steps += chunk.stepsExecuted;
-    if (chunk.driver === "person") sum.humanSteps += chunk.stepsExecuted;
+    const sum: EpisodeSums = {
+      reward: before.reward + chunk.reward,
+      humanReward: before.humanReward + chunk.humanRewards.reduce((total, one) => total + one, 0),
+      steps: before.steps + chunk.stepsExecuted,
+      humanSteps: before.humanSteps + (chunk.driver === "person" ? chunk.stepsExecuted : 0),
+    };
     if (!endsEpisode(chunk)) {
       this.#open.set(episodeId, sum);
       if (this.#open.size > MAX_OPEN_EPISODES) this.#open.delete(this.#open.keys().next().value!);

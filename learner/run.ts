@@ -3,6 +3,7 @@
  * @module
  */
 
+import { readTrainStateFiles } from "../common/checkpoint/checkpoint.ts";
 import type { CheckpointMetadata } from "../common/checkpoint/metadata.ts";
 import type { Config } from "../common/config/config.ts";
 import { chooseCheckpoint } from "../common/policy/choose_checkpoint.ts";
@@ -16,6 +17,7 @@ import { RunRecorder } from "./run_recorder.ts";
 import { ChunkDedup, createIntake } from "./server/dedup.ts";
 import { LearnerServer } from "./server/learner_server.ts";
 import { type Progress, runTrainLoop, type UpdateRecord } from "./train_loop.ts";
+import { decodeTrainState, type TrainState } from "./train_state.ts";
 import { Trainer } from "./trainer.ts";
 
 /** What a learner gets from its surroundings. */
@@ -59,12 +61,17 @@ export async function runLearner(
   const choice = await chooseOrRandom(config, onFailure);
   for (const note of choice.notes) logger.warn(note);
   const before = choice.metadata;
+  const stored = config.resume
+    ? decodeTrainState(await readTrainStateFiles(choice.path), choice.path)
+    : null;
   using trainer = new Trainer();
-  // A resumed run keeps to the imitation policy that it began with, not to where it stopped.
-  const origin = config.klWeight > 0
-    ? await chooseCheckpoint({ ...config, resume: false })
-    : choice;
-  const ready = await trainer.start(choice.path, origin.path, config);
+  const anchor = await chooseAnchor(config, choice.path, stored);
+  const ready = await trainer.start({
+    checkpoint: choice.path,
+    reference: anchor,
+    config,
+    state: stored?.trainer,
+  });
   for (const note of ready.notes) logger.warn(note);
   logger.info(`${choice.reason}: ${choice.path}; computing on ${ready.device}`);
 
@@ -76,14 +83,24 @@ export async function runLearner(
   const progress = initialProgress(before, config.resume);
   // Whoever was told to wait goes on when too little is left: chunks may have grown stale.
   const buffer = new ChunkBuffer(() => server.setBusy(false));
-  const episodes = new EpisodeLog(progress.episodes);
+  for (const chunk of stored?.chunks ?? []) buffer.add(chunk);
+  if (stored && stored.chunks.length > 0) {
+    logger.info(`${stored.chunks.length} chunks that waited when the run stopped are there again`);
+  }
+  const dedup = new ChunkDedup(undefined, stored?.acceptedIds);
+  const episodes = new EpisodeLog(
+    stored?.episodesTotal ?? progress.episodes,
+    stored?.openEpisodes,
+  );
   let latest: UpdateRecord | null = null;
   const metrics: LearnerMetrics = new LearnerMetrics(() => ({
     controllers: server.controllers().length,
     policyVersion: progress.policyVersion,
   }));
   const recorder = new RunRecorder({ config, ...surroundings, sinks: [metrics] });
+  const hasController = Promise.withResolvers<void>();
   const server: LearnerServer = new LearnerServer({
+    onController: hasController.resolve,
     host: config.host,
     token,
     runName: config.expName,
@@ -94,7 +111,7 @@ export async function runLearner(
       progress: runProgress(config, progress),
       tensors: ready.weights,
     },
-    intake: createIntake(new ChunkDedup(), (chunk) => {
+    intake: createIntake(dedup, (chunk) => {
       buffer.add(chunk);
       recorder.episode(episodes.add(chunk));
     }),
@@ -125,6 +142,13 @@ export async function runLearner(
     initialization,
     notes: randomNotes,
     trainer,
+    anchor: config.klWeight > 0 ? anchor : "",
+    collection: () => ({
+      chunks: buffer.chunks(),
+      acceptedIds: dedup.ids(),
+      openEpisodes: episodes.open,
+      episodesTotal: episodes.total,
+    }),
   });
   let outcome = "failed";
   let weights = ready.weights;
@@ -134,6 +158,8 @@ export async function runLearner(
     await recorder.open();
     logger.info(`learner listens on ${listener.url}`);
     surroundings.onListening?.(listener.url);
+    // Chunks that waited may be all that is needed: controllers must hear of the run's end all the same.
+    if (buffer.ready > 0) await abortable(hasController.promise, signal);
     await runTrainLoop({
       config,
       buffer,
@@ -146,9 +172,7 @@ export async function runLearner(
       onUpdate: async (record, newWeights) => {
         latest = record;
         weights = newWeights;
-        if (record.malformedChunks > 0) {
-          logger.warn(`${record.malformedChunks} chunks cannot have been sampled; left out`);
-        }
+        for (const sentence of troublesOf(record)) logger.warn(sentence);
         await recorder.update(record);
         surroundings.onUpdate?.(record);
         if (config.saveEveryUpdates > 0 && record.update % config.saveEveryUpdates === 0) {
@@ -162,18 +186,59 @@ export async function runLearner(
     outcome = "stopped";
     logger.warn("stopping");
   } finally {
+    // First, so that nothing is acknowledged that the last checkpoint does not hold.
+    await server.close(outcome === "finished" ? { runOver: "The run has finished" } : {});
     if (outcome !== "failed" && checkpoints.lastUpdate !== progress.updates && latest !== null) {
       const path = await checkpoints.write(progress, latest, weights);
       await recorder.checkpoint(path, progress);
     }
     await recorder.end(outcome);
-    await server.close(outcome === "finished" ? { runOver: "The run has finished" } : {});
   }
   return {
     ...progress,
     checkpoint: checkpoints.lastPath,
     seconds: (performance.now() - start) / 1000,
   };
+}
+
+/** Folder of the imitation policy that the KL is to: a resumed run keeps to the one it began with. */
+async function chooseAnchor(
+  config: Config,
+  checkpoint: string,
+  stored: TrainState | null,
+): Promise<string> {
+  if (config.klWeight === 0) return checkpoint;
+  if (stored && stored.anchor !== "") return stored.anchor;
+  return config.resume ? (await chooseCheckpoint({ ...config, resume: false })).path : checkpoint;
+}
+
+/** A promise, or the signal's reason thrown if that comes first. */
+async function abortable(promise: Promise<void>, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  const aborted = Promise.withResolvers<never>();
+  const abort = () => aborted.reject(signal.reason);
+  signal.addEventListener("abort", abort, { once: true });
+  try {
+    await Promise.race([promise, aborted.promise]);
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
+}
+
+/** What a person should look at, a sentence each. */
+function troublesOf(record: UpdateRecord): string[] {
+  const { malformedChunks, firstFault, skippedSteps, rollbacks } = record;
+  return [
+    ...(malformedChunks > 0
+      ? [`${malformedChunks} chunks cannot have been sampled; left out. ${firstFault}`]
+      : []),
+    ...(skippedSteps > 0
+      ? [`${skippedSteps} gradient steps of update ${record.update} were not finite; left out`]
+      : []),
+    ...(rollbacks > 0
+      ? [`Weights and optimiser went back to their last good state ${rollbacks} times`]
+      : []),
+  ];
 }
 
 /** How much of the run is done, 0–1. */

@@ -4,11 +4,13 @@
  */
 
 import type { Config } from "../common/config/config.ts";
-import type { HostTensor } from "../common/types.ts";
+import type { HostTensor, Observation } from "../common/types.ts";
 import type { ChunkBuffer } from "./chunk_buffer.ts";
 import type { EpisodeLog, FinishedEpisode } from "./episode_log.ts";
-import { computeGae, type Estimate } from "./ppo/gae.ts";
+import { estimateSegments } from "./estimate.ts";
+import { stepSizeScale } from "./learning_rate.ts";
 import type { Trainer } from "./trainer.ts";
+import { policyLossWeight } from "./ppo/schedule.ts";
 import type { UpdateMetrics } from "./ppo/update.ts";
 
 /** How far a run has come, earlier runs of the experiment included. */
@@ -37,20 +39,32 @@ export interface UpdateRecord extends UpdateMetrics {
   readonly successRate: number | null;
   /** Episodes finished since the last update. */
   readonly episodesFinished: number;
-  /** Mean reward of the update's chunks. */
+  /** Mean reward of the update's chunks, mixed as they are trained on. */
   readonly chunkReward: number;
   /** Chunks of the update. */
   readonly chunks: number;
   /** Chunks trained a second since the last update. */
   readonly chunksPerSecond: number;
+  /** Mean of the environment's rewards a chunk, before their weight. */
+  readonly rewardEnvironment: number;
+  /** The same of what people gave. */
+  readonly rewardHuman: number;
+  /** The same of the rewards for what is new; 0 where they have no weight. */
+  readonly rewardIntrinsic: number;
   /** Mean age of the chunks' weights, in versions. */
   readonly weightAge: number;
+  /** The greatest. */
+  readonly weightAgeMax: number;
+  /** Fraction of the configured step sizes that was used. */
+  readonly learningRateScale: number;
   /** Seconds of waiting for chunks. */
   readonly collectSeconds: number;
   /** Seconds of the update itself. */
   readonly updateSeconds: number;
   /** Chunks left out so far because their weights were too old. */
   readonly staleChunks: number;
+  /** Chunks left out so far because one after them never came. */
+  readonly orphanedChunks: number;
   /** Tensors alive in the training thread. */
   readonly tensors: number;
 }
@@ -64,7 +78,7 @@ export interface TrainLoopParts {
   /** Episodes come out of here. */
   readonly episodes: EpisodeLog;
   /** The training thread. */
-  readonly trainer: Trainer;
+  readonly trainer: Pick<Trainer, "update" | "rateNewness">;
   /** Updated in place. */
   readonly progress: Progress;
   /** New weights for the controllers. */
@@ -86,21 +100,21 @@ export async function runTrainLoop(parts: TrainLoopParts): Promise<void> {
     const collected = performance.now();
 
     // Estimate advantages.
-    const { gamma, gaeLambda: lambda } = config;
-    const estimates = segments.flatMap(({ chunks, nextValue }) =>
-      computeGae(chunks, { gamma, lambda, nextValue })
-    );
+    const rate = (observations: readonly Observation[]) => trainer.rateNewness(observations);
+    const { estimates, rewards } = await estimateSegments(segments, config, rate);
 
     // Update.
+    const learningRateScale = stepSizeScale(config, progress);
     const { metrics, weights, tensors } = await trainer.update(estimates, {
       update: progress.updates + 1,
       policyVersion: progress.policyVersion,
-      learningRateScale: learningRateScale(config, progress),
+      learningRateScale,
+      isCriticAlone: policyLossWeight(progress.updates, config.criticWarmUpUpdates) === 0,
     });
     // A stop during the update does not undo it: weights and optimiser stay a pair.
 
     // Publish.
-    const age = meanAge(estimates, progress.policyVersion);
+    const ages = estimates.map((e) => progress.policyVersion - e.transition.policyVersion);
     progress.updates++;
     progress.policyVersion++;
     progress.chunksTrained += estimates.length;
@@ -117,10 +131,16 @@ export async function runTrainLoop(parts: TrainLoopParts): Promise<void> {
       chunkReward: mean(estimates.map((e) => e.transition.reward)),
       chunks: estimates.length,
       chunksPerSecond: estimates.length / ((now - last) / 1000),
-      weightAge: age,
+      rewardEnvironment: rewards.environment,
+      rewardHuman: rewards.human,
+      rewardIntrinsic: rewards.intrinsic,
+      weightAge: mean(ages),
+      weightAgeMax: Math.max(...ages),
+      learningRateScale,
       collectSeconds: (collected - last) / 1000,
       updateSeconds: (now - collected) / 1000,
       staleChunks: buffer.drops.stale,
+      orphanedChunks: buffer.drops.orphaned,
       tensors,
       ...metrics,
     };
@@ -135,18 +155,8 @@ function isFinished(config: Config, progress: Progress): boolean {
     : progress.controlSteps >= config.totalSteps;
 }
 
-/** Step sizes fall linearly from 1 to the configured fraction over the run. */
-function learningRateScale(config: Config, { updates, controlSteps }: Progress): number {
-  const done = config.updates > 0 ? updates / config.updates : controlSteps / config.totalSteps;
-  return 1 - (1 - config.finalLearningRateFraction) * Math.min(1, done);
-}
-
 function mean(values: readonly number[]): number {
   return values.reduce((a, b) => a + b, 0) / values.length;
-}
-
-function meanAge(estimates: readonly Estimate[], version: number): number {
-  return mean(estimates.map((e) => version - e.transition.policyVersion));
 }
 
 function summarize(finished: readonly FinishedEpisode[]) {

@@ -4,7 +4,9 @@
  */
 
 import type { Config } from "../common/config/config.ts";
+import type { Observation } from "../common/types.ts";
 import type { Estimate } from "./ppo/gae.ts";
+import type { TrainerState } from "./train_state.ts";
 import type {
   TrainerOptimizer,
   TrainerReady,
@@ -19,9 +21,22 @@ export class Trainer implements Disposable {
     type: "module",
   });
 
-  /** Load a policy from a checkpoint. */
-  async start(checkpoint: string, reference: string, config: Config): Promise<TrainerReady> {
-    return await this.#ask({ kind: "start", checkpoint, reference, config }, "ready");
+  /**
+   * Load a policy from a checkpoint.
+   * @param options.checkpoint Its folder.
+   * @param options.reference Folder of the imitation policy that the KL is to.
+   * @param options.config The whole configuration.
+   * @param options.state What the thread knew, if the run goes on.
+   */
+  async start(
+    options: {
+      readonly checkpoint: string;
+      readonly reference: string;
+      readonly config: Config;
+      readonly state?: TrainerState;
+    },
+  ): Promise<TrainerReady> {
+    return await this.#ask({ kind: "start", ...options }, "ready");
   }
 
   /**
@@ -29,6 +44,7 @@ export class Trainer implements Disposable {
    * @param options.update Number of the update, which seeds its shuffling.
    * @param options.policyVersion Version of the weights that it starts from.
    * @param options.learningRateScale Fraction of the configured step sizes to use, 0–1.
+   * @param options.isCriticAlone Train the critic alone.
    */
   async update(
     estimates: readonly Estimate[],
@@ -36,12 +52,18 @@ export class Trainer implements Disposable {
       readonly update: number;
       readonly policyVersion: number;
       readonly learningRateScale: number;
+      readonly isCriticAlone: boolean;
     },
   ): Promise<TrainerUpdated> {
     return await this.#ask({ kind: "update", estimates, ...options }, "updated");
   }
 
-  /** The optimiser's state, for a checkpoint. */
+  /** Say how new observations are, at least 0 each, and learn them. */
+  async rateNewness(observations: readonly Observation[]): Promise<Float32Array> {
+    return (await this.#ask({ kind: "rate", observations }, "rated")).newness;
+  }
+
+  /** All that a checkpoint needs besides the weights. */
   async optimizer(): Promise<TrainerOptimizer> {
     return await this.#ask({ kind: "optimizer" }, "optimizer");
   }

@@ -5,9 +5,10 @@
 
 import type { Config } from "../common/config/config.ts";
 import type { Initialization, ModelMetadata } from "../common/checkpoint/metadata.ts";
-import type { HostTensor } from "../common/types.ts";
+import type { HostTensor, Observation } from "../common/types.ts";
 import type { Estimate } from "./ppo/gae.ts";
 import type { UpdateMetrics } from "./ppo/update.ts";
+import type { TrainerState } from "./train_state.ts";
 
 /** To the training thread. */
 export type TrainerRequest =
@@ -20,6 +21,8 @@ export type TrainerRequest =
     readonly reference: string;
     /** The whole configuration. */
     readonly config: Config;
+    /** What the thread knew when the checkpoint was written, if the run goes on from there. */
+    readonly state?: TrainerState;
   }
   | {
     /** Improve the policy. */
@@ -32,9 +35,17 @@ export type TrainerRequest =
     readonly policyVersion: number;
     /** Fraction of the configured step sizes to use. */
     readonly learningRateScale: number;
+    /** Train the critic alone. */
+    readonly isCriticAlone: boolean;
   }
   | {
-    /** Tell the optimiser's state. */
+    /** Say how new observations are, and learn them. */
+    readonly kind: "rate";
+    /** The observations. */
+    readonly observations: readonly Observation[];
+  }
+  | {
+    /** Tell all that a checkpoint needs besides the weights. */
     readonly kind: "optimizer";
   };
 
@@ -64,17 +75,20 @@ export interface TrainerUpdated {
   readonly tensors: number;
 }
 
-/** The optimiser's state. */
+/** All that a checkpoint needs besides the weights. */
 export interface TrainerOptimizer {
-  /** Adam's moments. */
+  /** Adam's moments as `moment/<i>`, and what else is kept in tensors under prefixes of its own. */
   readonly tensors: readonly HostTensor[];
   /** Steps taken. */
   readonly steps: number;
+  /** The rest. */
+  readonly state: TrainerState;
 }
 
 /** From the training thread: the answer to each request, in order. */
 export type TrainerReply =
   | ({ readonly kind: "ready" } & TrainerReady)
   | ({ readonly kind: "updated" } & TrainerUpdated)
+  | { readonly kind: "rated"; readonly newness: Float32Array }
   | ({ readonly kind: "optimizer" } & TrainerOptimizer)
   | { readonly kind: "failed"; readonly sentence: string };

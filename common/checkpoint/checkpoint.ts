@@ -7,6 +7,7 @@
  *   metadata.json                         kind, model, training state, list of files
  *   params/model.safetensors              actor_backbone/PaliGemma/…, value_head/…
  *   train_state/optimizer.safetensors     when the run can be continued
+ *   train_state/…                         what else it needs for that
  *   assets/…                              tokenizers, normalisation statistics
  * ```
  *
@@ -40,6 +41,7 @@ import {
 const METADATA_FILE = "metadata.json";
 const PARAMS_FILE = "params/model.safetensors";
 const OPTIMIZER_FILE = "train_state/optimizer.safetensors";
+const TRAIN_STATE_PREFIX = "train_state/";
 const ASSETS_PREFIX = "assets/";
 const ACTOR_PREFIX = "actor_backbone/";
 const VALUE_PREFIX = "value_head/";
@@ -58,6 +60,8 @@ export interface CheckpointContent {
   readonly valueHead?: readonly (HostTensor | LazyTensor)[];
   /** The optimiser's tensors, when the run can be continued; always stored as F32. */
   readonly optimizer?: readonly (HostTensor | LazyTensor)[];
+  /** Further files by their path below `train_state/`; none may be `optimizer.safetensors`. */
+  readonly trainState?: ReadonlyMap<string, Uint8Array>;
   /** Further files by their path below `assets/`, such as `tokenizer.json`. */
   readonly assets?: ReadonlyMap<string, Uint8Array>;
   /** Format of the stored parameters; F32 by default. */
@@ -114,7 +118,8 @@ function prefixed(tensor: HostTensor | LazyTensor, prefix: string): HostTensor |
  *   name twice, values that do not match their shape, a number that the format cannot hold.
  */
 export async function writeCheckpoint(dir: string, content: CheckpointContent): Promise<void> {
-  const { info, actorBackbone, valueHead, optimizer, assets = new Map(), dtype } = content;
+  const { info, actorBackbone, valueHead, optimizer, dtype } = content;
+  const { assets = new Map(), trainState = new Map() } = content;
   if ((info.kind === "actor_critic") !== (valueHead !== undefined)) {
     throw new RangeError(
       `Cannot write checkpoint ${dir}: kind ${info.kind} ` +
@@ -123,10 +128,17 @@ export async function writeCheckpoint(dir: string, content: CheckpointContent): 
         } is given`,
     );
   }
-  const unsafe = [...assets.keys()].find((path) => !isSafeRelativePath(path));
-  if (unsafe !== undefined) {
+  for (
+    const [prefix, files] of [[ASSETS_PREFIX, assets], [TRAIN_STATE_PREFIX, trainState]] as const
+  ) {
+    const unsafe = [...files.keys()].find((path) =>
+      !isSafeRelativePath(path) || prefix + path === OPTIMIZER_FILE
+    );
+    if (unsafe === undefined) continue;
+    const what = prefix === ASSETS_PREFIX ? "asset" : "file";
     throw new RangeError(
-      `Cannot write checkpoint ${dir}: asset ${JSON.stringify(unsafe)} is not a path below assets/`,
+      `Cannot write checkpoint ${dir}: ${what} ${JSON.stringify(unsafe)} is not a path below ` +
+        `${prefix} that is free`,
     );
   }
   // Throws now, not after gigabytes have been written, when a field is out of range.
@@ -143,9 +155,13 @@ export async function writeCheckpoint(dir: string, content: CheckpointContent): 
       await Deno.mkdir(join(temporary, "train_state"));
       files[OPTIMIZER_FILE] = await writeSafetensors(join(temporary, OPTIMIZER_FILE), optimizer);
     }
-    for (const [path, bytes] of assets) {
-      await writeDurably(join(temporary, ASSETS_PREFIX, path), bytes);
-      files[ASSETS_PREFIX + path] = bytes.length;
+    const further = [
+      ...[...trainState].map(([path, bytes]) => [TRAIN_STATE_PREFIX + path, bytes] as const),
+      ...[...assets].map(([path, bytes]) => [ASSETS_PREFIX + path, bytes] as const),
+    ];
+    for (const [path, bytes] of further) {
+      await writeDurably(join(temporary, path), bytes);
+      files[path] = bytes.length;
     }
     const metadata = formatMetadata({ ...info, formatVersion: FORMAT_VERSION, files });
     await writeDurably(join(temporary, METADATA_FILE), new TextEncoder().encode(metadata));
@@ -299,4 +315,22 @@ export async function readCheckpoint(
     optimizer,
     assets,
   };
+}
+
+/**
+ * Read what a run needs to go on, besides weights and optimiser.
+ *
+ * @param dir Folder of the checkpoint.
+ * @returns Files by their path below `train_state/`; none in a checkpoint that has no more than an
+ *   optimiser.
+ * @throws {CheckpointError} As {@link inspectCheckpoint} does.
+ */
+export async function readTrainStateFiles(dir: string): Promise<Map<string, Uint8Array>> {
+  const { files } = await inspectCheckpoint(dir);
+  const found = new Map<string, Uint8Array>();
+  for (const path of Object.keys(files)) {
+    if (!path.startsWith(TRAIN_STATE_PREFIX) || path === OPTIMIZER_FILE) continue;
+    found.set(path.slice(TRAIN_STATE_PREFIX.length), await Deno.readFile(join(dir, path)));
+  }
+  return found;
 }

@@ -14,14 +14,20 @@ const BEHAVIOUR_KEYS = {
  *
  * @param record The update.
  * @returns The same numbers; those of each behaviour under `<key>.<precision>.<decoder>`, for behaviours
- *   of which the update had chunks to compare.
+ *   of which the update had chunks to compare; chunks left out also under `malformedChunks.<fault>`.
  */
-export function flattenRecord({ behaviourGaps, ...numbers }: UpdateRecord): MetricsRecord {
+export function flattenRecord(
+  { behaviourGaps, chunkFaults, firstFault: _, ...numbers }: UpdateRecord,
+): MetricsRecord {
   const split = behaviourGaps.flatMap((gap) =>
     (["mean", "max", "kl", "tokens"] as const).map((field) => [
       `${BEHAVIOUR_KEYS[field]}.${gap.precision}.${gap.decoder}`,
       gap[field],
     ])
   );
-  return { ...numbers, ...Object.fromEntries(split) };
+  const faults = Object.entries(chunkFaults).map(([fault, chunks]) => [
+    `malformedChunks.${fault}`,
+    chunks,
+  ]);
+  return { ...numbers, ...Object.fromEntries([...split, ...faults]) };
 }

@@ -22,7 +22,14 @@ async function inTempFile(body: (path: string) => Promise<void>): Promise<void> 
 }
 
 /** An update of which only the given fields matter. */
-const RECORD = { update: 1, policyVersion: 1, behaviourKl: null } as UpdateRecord;
+const RECORD = {
+  update: 1,
+  policyVersion: 1,
+  behaviourKl: null,
+  malformedChunks: 3,
+  chunkFaults: { pictures: 1, tokens: 2 },
+  firstFault: "too many tokens",
+} as UpdateRecord;
 
 const options = { logger: keepLines(), nowMs: () => 0 };
 
@@ -116,7 +123,8 @@ Deno.test("LearnerMetrics tells behaviour gaps apart by precision and decoder", 
   const gap = { ...int8, mean: 0.01, max: 0.25, kl: 0.001 };
   const float32 = { ...gap, precision: "float32", decoder: "wasm", mean: 1e-5 } as const;
   const first = flattenRecord({ ...RECORD, behaviourGaps: [gap, float32] });
-  assert.ok(!("behaviourGaps" in first));
+  assert.ok(!("behaviourGaps" in first || "chunkFaults" in first || "firstFault" in first));
+  assert.deepEqual([first["malformedChunks.pictures"], first["malformedChunks.tokens"]], [1, 2]);
   assert.equal(first["behaviourGapMax.int8.engine"], 0.25);
   metrics.log(1, first);
   // An update without chunks to compare leaves the last gap as it was.

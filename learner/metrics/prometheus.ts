@@ -31,6 +31,30 @@ export const UPDATE_GAUGES = {
   gradNorm: ["grad_norm", "Norm of the gradient before clipping"],
   chunksPerSecond: ["chunks_per_second", "Chunks accepted a second since the last update"],
   weightAge: ["weight_age_versions", "Mean age of the chunks' weights, in policy versions"],
+  weightAgeMax: ["weight_age_versions_max", "Greatest age of the chunks' weights, in versions"],
+  ratioMean: ["ratio_mean", "Mean probability ratio of the new policy to the old one"],
+  ratioMax: ["ratio_max", "Largest such ratio"],
+  behaviourRatioMean: [
+    "behaviour_ratio_mean",
+    "Mean ratio of the policy before the update to the one that sampled, before its cap",
+  ],
+  behaviourRatioMax: ["behaviour_ratio_max", "Largest such ratio"],
+  weightsCapped: ["weights_capped", "Share of such ratios above their cap, 0 to 1"],
+  effectiveSampleSize: [
+    "effective_sample_size",
+    "What the weighted samples are worth, as a share of their number",
+  ],
+  klToImitation: ["kl_to_imitation_nats", "KL to the imitation policy, in nats a token"],
+  klWeight: ["kl_weight", "Weight of that KL"],
+  imitationLoss: ["imitation_loss_nats", "Imitation loss, in nats a token"],
+  rewardEnvironment: ["reward_environment", "Mean reward a chunk that the environment gave"],
+  rewardHuman: ["reward_human", "Mean reward a chunk that people gave"],
+  rewardIntrinsic: ["reward_intrinsic", "Mean reward a chunk for what was new"],
+  personChunks: ["person_chunks", "Chunks of the update that a person drove"],
+  malformedChunks: ["malformed_chunks", "Chunks of the update that could not be trained on"],
+  skippedSteps: ["skipped_steps", "Gradient steps of the update that were not finite"],
+  rollbacks: ["rollbacks", "Times in the update that the last good weights came back"],
+  learningRateScale: ["learning_rate_scale", "Share of the configured step sizes in use, 0 to 1"],
 } as const satisfies Record<string, readonly [name: string, help: string]>;
 
 /**

@@ -45,6 +45,8 @@ export interface LearnerServerOptions {
   readonly initialWeights: WeightsSnapshot;
   /** Takes valid transitions; must not block. */
   readonly intake: Intake;
+  /** Called whenever a controller has been admitted. */
+  readonly onController?: () => void;
   /** The learner's part of `/status`. */
   readonly status: () => object;
   /** Whether `/healthz` answers 200; default always. */
@@ -237,6 +239,7 @@ export class LearnerServer {
     // A controller that reconnects is ahead of the timeout of its broken connection.
     older?.close("replaced");
     this.#controllers.set(id, session);
+    this.#options.onController?.();
     return null;
   }
 
