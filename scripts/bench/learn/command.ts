@@ -3,22 +3,17 @@
  * @module
  */
 
-import { cpus } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { parseCommand, UsageError } from "../../../common/cli/flags.ts";
 import { consoleLogger } from "../../../common/cli/logger.ts";
 import { nearest } from "../../../common/cli/nearest.ts";
 import type { Config, ConfigField } from "../../../common/config/config.ts";
 import { CONFIG_FIELDS } from "../../../common/config/schema.ts";
-import { TENDON_VERSION } from "../../../common/config/version.ts";
 import type { Logger } from "../../../common/types.ts";
-import { measurementTable } from "../measurement.ts";
 import { evaluateRun, heldOutMeasure, type Measure, missingUpdates } from "./evaluate_run.ts";
 import { type Experiment, EXPERIMENTS, type ExperimentVariant } from "./experiments.ts";
-import { learningSvg } from "./learning_svg.ts";
+import { report } from "./report.ts";
 import { keyOf, ResultFile, type RunResults } from "./result_lines.ts";
-import { summarizeRuns, summaryTable } from "./summarize_runs.ts";
-import { measureThroughput, throughputMeasurements } from "./throughput.ts";
 import { type PlannedRun, planRun, settingsOf, trainRun } from "./train_run.ts";
 
 /** What the command decides for itself. */
@@ -182,7 +177,10 @@ export async function runLearnBench(args: readonly string[], signal: AbortSignal
       new ResultFile(path.trim()).read()
     ),
   )).flat();
-  await report(args, experiment, runs, peers, flags);
+  await report(experiment, runs, peers, {
+    command: `deno task bench learn ${args.join(" ")}`,
+    ...flags,
+  });
 }
 
 function planned(...settings: Parameters<typeof planRun>): PlannedRun {
@@ -226,53 +224,6 @@ function refuseOtherSettings(plan: PlannedRun, run: RunResults, path: string): v
     `Cannot go on with ${keyOf(plan)} in ${path}: ${field} is ${say(had[field])} there, and ` +
       `${say(wanted[field])} now; give another --out, or --no-go-on to begin anew.`,
   );
-}
-
-/** Print what the runs came to, and draw it. */
-async function report(
-  args: readonly string[],
-  experiment: Experiment,
-  runs: readonly RunResults[],
-  peers: readonly RunResults[],
-  flags: { readonly picture: string; readonly json: boolean; readonly evalEpisodes: number },
-): Promise<void> {
-  const cores = cpus();
-  const machine = {
-    cpu: cores[0]?.model.trim() ?? "unknown",
-    cores: cores.length,
-    deno: Deno.version.deno,
-    tendon: TENDON_VERSION,
-  };
-  console.log(`cpu         ${machine.cpu}, ${machine.cores} cores`);
-  console.log(`deno        ${machine.deno}`);
-  console.log(`experiment  ${experiment.name}: ${experiment.summary}\n`);
-  const summaries = summarizeRuns([...runs, ...peers]);
-  if (summaries.length > 0) console.log(summaryTable(summaries));
-  const throughput = experiment.isEvaluated ? [] : runs.map((run) => ({
-    variant: run.variant,
-    seed: run.seed,
-    ...measureThroughput(run),
-  }));
-  for (const one of throughput) {
-    const title = `${one.variant}, seed ${one.seed}`;
-    console.log(measurementTable(title, throughputMeasurements(one)) + "\n");
-  }
-  if (flags.picture !== "" && summaries.length > 0) {
-    await Deno.mkdir(dirname(flags.picture), { recursive: true });
-    await Deno.writeTextFile(
-      flags.picture,
-      learningSvg([...runs, ...peers], `${experiment.name}: success on held-out episodes`),
-    );
-    console.log(`\nWrote ${flags.picture}`);
-  }
-  if (!flags.json) return;
-  console.log(JSON.stringify({
-    command: `deno task bench learn ${args.join(" ")}`,
-    ...machine,
-    experiment: experiment.name,
-    variants: summaries,
-    ...(throughput.length > 0 ? { throughput } : {}),
-  }));
 }
 
 function ignoreMissing(error: unknown): void {

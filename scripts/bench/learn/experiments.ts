@@ -142,7 +142,7 @@ export const EXPERIMENTS: readonly Experiment[] = [
     flags: { task: "reach", updates: 8, saveEveryUpdates: 0 },
     variants: [
       { name: "demo", summary: "the demo's sizes", flags: {} },
-      { name: "two_epochs", summary: "two passes over each batch", flags: { epochs: 2 } },
+      { name: "default", summary: "the learner's defaults", flags: DEFAULTS },
     ],
     isEvaluated: false,
   },

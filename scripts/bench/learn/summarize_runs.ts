@@ -48,6 +48,8 @@ export interface VariantSummary {
   readonly perSeed: readonly number[];
   /** The least success of any run at any time after the first half of its measurements. */
   readonly worstLate: number;
+  /** Versions that the weights behind a trained chunk were old, median over updates; null if unknown. */
+  readonly weightAge: number | null;
   /** By growing share. */
   readonly levels: readonly LevelSummary[];
 }
@@ -97,6 +99,7 @@ export function summarizeRuns(runs: readonly RunResults[]): VariantSummary[] {
       startSuccess: spread(own.map(({ evaluations }) => evaluations[0].successRate)),
       finalSuccess: spread(perSeed),
       perSeed,
+      weightAge: weightAge(own),
       worstLate: Math.min(...perSeed, ...late),
       levels: SUCCESS_LEVELS.map((level) => summarizeLevel(own, level)),
     };
@@ -130,6 +133,7 @@ export function summaryTable(summaries: readonly VariantSummary[]): string {
       "± sd",
       "least",
       "late least",
+      "age",
       ...SUCCESS_LEVELS.map((level) => `steps to ${Math.round(100 * level)} %`),
       `s to ${Math.round(100 * SUCCESS_LEVELS[0])} %`,
       "each seed's end %",
@@ -142,6 +146,7 @@ export function summaryTable(summaries: readonly VariantSummary[]): string {
       percent(s.finalSuccess.deviation),
       percent(s.finalSuccess.min),
       percent(s.worstLate),
+      s.weightAge === null ? "–" : s.weightAge.toFixed(1),
       ...s.levels.map((level) => steps(level, s.seeds.length)),
       s.levels[0].wallSeconds === null ? "–" : s.levels[0].wallSeconds.mean.toFixed(0),
       s.perSeed.map(percent).join(" "),
@@ -149,13 +154,10 @@ export function summaryTable(summaries: readonly VariantSummary[]): string {
   );
 }
 
-/** A number of every update of a run that has it, such as `weightAge`. */
-export function updateNumbers(run: RunResults, name: string): number[] {
-  return run.updates.flatMap(({ metrics }) => metrics[name] ?? []);
-}
-
-/** The median of a number over a run's updates; null where it has none. */
-export function medianOf(run: RunResults, name: string): number | null {
-  const values = updateNumbers(run, name);
-  return values.length === 0 ? null : median(values);
+/** The median age of trained chunks' weights, in versions; null where no update tells. */
+function weightAge(runs: readonly RunResults[]): number | null {
+  const ages = runs.flatMap(({ updates }) =>
+    updates.flatMap((line) => line.metrics.weightAge ?? [])
+  );
+  return ages.length === 0 ? null : median(ages);
 }

@@ -50,6 +50,7 @@ Deno.test("summarizeRuns() counts the runs that reach a share, and averages over
   assert.deepEqual([at98.reached, at98.controlSteps?.mean], [1, 2000]);
   assert.equal(stale.levels[0].controlSteps, null);
   assert.equal(stale.worstLate, 0.2);
+  assert.equal(stale.weightAge, 0.5);
   const table = summaryTable([standard, stale]);
   assert.match(
     table,

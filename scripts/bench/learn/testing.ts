@@ -22,7 +22,7 @@ export function madeUpRun(variant: string, seed: number, success: readonly numbe
       ...key,
       update: i + 1,
       wallSeconds: 10 * (i + 1),
-      metrics: { successRate: rate, episodeReward: null },
+      metrics: { successRate: rate, episodeReward: null, weightAge: i },
     })),
     { kind: "trained", ...key, updates: last, controlSteps: 1000 * last, wallSeconds: 10 * last },
     ...success.map((successRate, update): ResultLine => ({
