@@ -53,7 +53,9 @@ export function gatedMlp(x: Tensor, weights: MlpWeights): Tensor {
   const { gate, up, down } = weights;
   const areQuantized = gate instanceof QuantizedMatrix && up instanceof QuantizedMatrix &&
     down instanceof QuantizedMatrix;
-  if (areQuantized && gate.bits === up.bits && gate.bits === down.bits) {
+  const fitsOneKernel = areQuantized && gate.bits === up.bits && gate.bits === down.bits &&
+    [gate, up, down].every(({ parts }) => parts.length === 1);
+  if (fitsOneKernel) {
     return quantizedGatedMlp(x, gate, up, down);
   }
   const areFloats = [gate, up, down].every((weight) => !(weight instanceof QuantizedMatrix));
@@ -100,12 +102,12 @@ function quantizedGatedMlp(
     QUANTIZED_GATED_MLP,
     {
       x,
-      gateWords: gate.words,
-      gateScales: gate.scales,
-      upWords: up.words,
-      upScales: up.scales,
-      downWords: down.words,
-      downScales: down.scales,
+      gateWords: gate.parts[0].words,
+      gateScales: gate.parts[0].scales,
+      upWords: up.parts[0].words,
+      upScales: up.parts[0].scales,
+      downWords: down.parts[0].words,
+      downScales: down.parts[0].scales,
     },
     {
       bits: gate.bits,

@@ -206,3 +206,21 @@ Deno.test("gatedMlp() refuses weights that do not fit", async () => {
     refused([2, 4], { gate, up, down: tf.zeros([5, 4]) });
   });
 });
+
+Deno.test("gatedMlp() computes the same with weights in parts, as a small binding splits them", async () => {
+  await useDevice("cpu");
+  const s: Shape = { x: [3, 31], hidden: 33, out: 7 };
+  const matrices = matricesOf(s, 8);
+  const whole = weightsOf(matrices, true);
+  const split = { ...whole, up: new QuantizedMatrix(matrices.up.matrix, 400) };
+  assert.ok(split.up.parts.length > 1);
+  const x = tf.tensor2d(drawn(1, 3 * 31), [3, 31]);
+  const [a, b] = [whole, split].map((weights) => (input: tf.Tensor) => gatedMlp(input, weights));
+  const expected = Float64Array.from(await take(a(x)));
+  assert.ok(relativeError(await take(tf.tidy(() => b(x))), expected) < 1e-6);
+  const slope = Float64Array.from(await take(tf.grad(a)(x)));
+  assert.ok(relativeError(await take(tf.grad(b)(x)), slope) < 1e-6);
+  split.up[Symbol.dispose]();
+  free(whole);
+  x.dispose();
+});

@@ -10,6 +10,7 @@
  * @module
  */
 
+import * as tf from "@tensorflow/tfjs";
 import type { Tensor1D, Tensor2D } from "../policy/tensors.ts";
 import { QUANTIZED_CPU } from "./quantized_cpu.ts";
 import type { QuantizedMatrix } from "./quantized_matrix.ts";
@@ -43,8 +44,16 @@ export function quantizedMatMul(x: Tensor2D, w: QuantizedMatrix, range?: RowRang
         `of the input is ${x.shape[1]}, ${w.columns} is needed`,
     );
   }
-  const attrs = attrsOf(w, range);
-  return runKernel(MATMUL, { x, words: w.words, scales: w.scales }, attrs) as Tensor2D;
+  const { firstRow, rowCount, ...attrs } = attrsOf(w, range);
+  const products: Tensor2D[] = [];
+  for (const { words, scales, ...part } of w.parts) {
+    const first = Math.max(firstRow, part.firstRow);
+    const count = Math.min(firstRow + rowCount, part.firstRow + part.rows) - first;
+    if (count <= 0) continue;
+    const rows = { firstRow: first - part.firstRow, rowCount: count };
+    products.push(runKernel(MATMUL, { x, words, scales }, { ...attrs, ...rows }) as Tensor2D);
+  }
+  return products.length === 1 ? products[0] : tf.concat2d(products, 1);
 }
 
 /**
@@ -56,8 +65,21 @@ export function quantizedMatMul(x: Tensor2D, w: QuantizedMatrix, range?: RowRang
  */
 export function quantizedRows(w: QuantizedMatrix, ids: Tensor1D): Tensor2D {
   ensureQuantizedKernels();
-  const { words, scales } = w;
-  return runKernel(GATHER, { ids, words, scales }, attrsOf(w)) as Tensor2D;
+  const attrs = attrsOf(w);
+  if (w.parts.length === 1) {
+    const [{ words, scales }] = w.parts;
+    return runKernel(GATHER, { ids, words, scales }, attrs) as Tensor2D;
+  }
+  // Every part looks up as many rows; those of other parts count nothing.
+  return tf.tidy(() =>
+    tf.addN(w.parts.map(({ firstRow, rows, words, scales }) => {
+      const place = tf.sub(ids, firstRow);
+      const isHere = tf.logicalAnd(tf.greaterEqual(place, 0), tf.less(place, rows));
+      const known = tf.cast(tf.clipByValue(place, 0, rows - 1), "int32");
+      const found = runKernel(GATHER, { ids: known, words, scales }, { ...attrs, rowCount: rows });
+      return tf.mul(found, tf.expandDims(tf.cast(isHere, "float32"), 1));
+    }))
+  ) as Tensor2D;
 }
 
 function attrsOf(w: QuantizedMatrix, range?: RowRange): QuantizedAttrs {

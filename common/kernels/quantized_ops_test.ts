@@ -172,6 +172,55 @@ Deno.test("QuantizedMatrix takes other numbers in place, and refuses those of an
   assert.throws(() => new QuantizedMatrix(short), /they take 64 words and 4 of scales, but have 3/);
 });
 
+for (const device of DEVICES) {
+  Deno.test(`a QuantizedMatrix in parts computes what a whole one does on ${device}`, async () => {
+    await useDevice(device);
+    for (const bits of BITS) {
+      const s = { m: 3, rows: 23, columns: 70 };
+      const { matrix } = packed(bits, s.rows, s.columns);
+      using whole = new QuantizedMatrix(matrix);
+      // Parts of 6, 6, 6 and 5 rows: planBindings() makes them nearly equal.
+      using split = new QuantizedMatrix(matrix, 4 * matrix.words.length * 7 / 23);
+      assert.deepEqual(split.parts.map(({ rows }) => rows), [6, 6, 6, 5]);
+      assert.equal(split.bytes, whole.bytes);
+      assert.deepEqual(await split.toHost(), await whole.toHost());
+      const input = tf.tensor2d(drawn(1, s.m * s.columns), [s.m, s.columns]);
+      for (
+        const range of [undefined, { firstRow: 4, rowCount: 15 }, { firstRow: 7, rowCount: 2 }]
+      ) {
+        const [a, b] = [whole, split].map((w) => (x: tf.Tensor) =>
+          quantizedMatMul(x as tf.Tensor2D, w, range)
+        );
+        const before = countTensors();
+        const expected = Float64Array.from(await take(a(input)));
+        assert.ok(relativeError(await take(tf.tidy(() => b(input))), expected) < 1e-6);
+        const slope = Float64Array.from(await take(tf.grad(a)(input)));
+        assert.ok(relativeError(await take(tf.grad(b)(input)), slope) < 1e-6);
+        assert.equal(countTensors(), before);
+      }
+      const ids = tf.tensor1d([22, 0, 6, 5, 17, 18], "int32");
+      const before = countTensors();
+      const rows = await take(quantizedRows(split, ids));
+      assert.deepEqual(rows, await take(quantizedRows(whole, ids)));
+      assert.equal(countTensors(), before);
+      split.assign(packed(bits, s.rows, s.columns, 9).matrix);
+      assert.deepEqual(
+        (await split.toHost()).words,
+        packed(bits, s.rows, s.columns, 9).matrix.words,
+      );
+      tf.dispose([input, ids]);
+    }
+  });
+}
+
+Deno.test("QuantizedMatrix says so when not even a row fits a part", async () => {
+  await useDevice("cpu");
+  assert.throws(() => new QuantizedMatrix(packed(8, 4, 40).matrix, 60), {
+    name: "RangeError",
+    message: /do not fit one binding, which takes at most 60 bytes/,
+  });
+});
+
 Deno.test("quantizedMatMul() refuses what does not fit", async () => {
   await useDevice("cpu");
   using w = new QuantizedMatrix(packed(8, 4, 40).matrix);
