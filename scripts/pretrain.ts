@@ -7,7 +7,11 @@ import { join } from "node:path";
 import { parseCommand } from "../common/cli/flags.ts";
 import { consoleLogger } from "../common/cli/logger.ts";
 import { runMain } from "../common/cli/main.ts";
-import { checkpointPath, writeCheckpoint } from "../common/checkpoint/checkpoint.ts";
+import {
+  checkpointPath,
+  inspectCheckpoint,
+  writeCheckpoint,
+} from "../common/checkpoint/checkpoint.ts";
 import type { Config } from "../common/config/config.ts";
 import { TENDON_VERSION } from "../common/config/version.ts";
 import {
@@ -37,6 +41,7 @@ import {
 import { computeFieldStats, saveNormStats, withMode } from "../common/tokenizer/normalization.ts";
 import { buildWordLevelTokenizer } from "../common/tokenizer/word_level.ts";
 import { ALOHA_DIM } from "../common/robot/aloha.ts";
+import type { HostTensor } from "../common/types.ts";
 import { evaluatePolicy } from "../controller/evaluation.ts";
 import { START_NOISE_RAD } from "../controller/sim/create_robots.ts";
 import { SimulatedAloha } from "../controller/sim/aloha_sim.ts";
@@ -72,6 +77,12 @@ const COMMAND = {
     "device",
   ],
   flags: {
+    weightsFrom: {
+      kind: "string",
+      default: "",
+      description: "Checkpoint of the same variant whose weights training starts from, with new " +
+        "tokenizers and statistics, such as that of another task; empty draws them.",
+    },
     episodes: {
       kind: "integer",
       default: 4000,
@@ -251,13 +262,13 @@ interface Start extends Disposable {
 }
 
 /** Fit everything to the demonstrations, and draw weights. */
-function startAfresh(
+async function startAfresh(
   config: Config,
   examples: readonly Demonstration[],
-  { random, fastVocab, fastScale }: Pick<Flags, "fastVocab" | "fastScale"> & {
-    readonly random: () => number;
-  },
-): Start {
+  { random, fastVocab, fastScale, weightsFrom }:
+    & Pick<Flags, "fastVocab" | "fastScale" | "weightsFrom">
+    & { readonly random: () => number },
+): Promise<Start> {
   const { assets, languageFiles } = fitAssets(config, examples, {
     vocabSize: fastVocab,
     scale: fastScale,
@@ -265,11 +276,17 @@ function startAfresh(
   const convention = conventionOf(config);
   const variant = variantOf(config);
   const draw = () => normal(random);
+  const weights = drawBackbone(variant, assets.language, draw);
+  if (weightsFrom !== "") {
+    for (const tensor of await weightsOf(weightsFrom, config, draw)) {
+      weights.set(tensor.name, tensor);
+    }
+  }
   const headSpecs = valueHeadSpecs(variant.gemma.width, config.valueHeadHiddenDim);
   const policy = new ActorCritic(
     { ...config, ...convention, variant },
     assets,
-    new ParameterStore(backboneSpecs(variant), drawBackbone(variant, assets.language, draw)),
+    new ParameterStore(backboneSpecs(variant), weights),
     new ParameterStore(headSpecs, drawParameters(headSpecs, draw)),
   );
   return {
@@ -278,6 +295,24 @@ function startAfresh(
     notes: [],
     [Symbol.dispose]: () => policy[Symbol.dispose](),
   };
+}
+
+/** The weights of another policy of the configured variant. */
+async function weightsOf(
+  path: string,
+  config: Config,
+  normal: () => number,
+): Promise<readonly HostTensor[]> {
+  const { model } = await inspectCheckpoint(path);
+  if (model.variant !== config.variant) {
+    throw new RangeError(
+      `Cannot start from the weights of ${path}: its variant is ${model.variant}, the ` +
+        `configuration says ${config.variant}; choose another checkpoint`,
+    );
+  }
+  const { policy } = await loadPolicy(path, { ...config, normal });
+  using _ = policy;
+  return await policy.network.backbone.toHost();
 }
 
 /** Go on with a checkpoint's weights, and with its tokenizers and statistics as they are. */
@@ -351,7 +386,7 @@ async function main(signal: AbortSignal): Promise<void> {
   );
 
   using start = config.checkpoint === ""
-    ? startAfresh(config, examples, { ...flags, random })
+    ? await startAfresh(config, examples, { ...flags, random })
     : await startFrom(config, random);
   const { policy, policy: { assets, shape } } = start;
   const tokenized = examples.map(({ observation, actions }) => {

@@ -1,5 +1,5 @@
 /**
- * Demonstrates `transfer_cube`: the right arm picks the cube up from above and holds it out level;
+ * Demonstrates `transfer_cube`: the right arm looks from above, picks the cube up and holds it out level;
  * the left arm takes it with its fingers turned by 90 degrees, so that the grippers do not meet.
  *
  * @module
@@ -12,7 +12,7 @@ import type { Demonstrator, DemonstratorOptions } from "./demonstrator.ts";
 import { type IkGoal, solveIk } from "./ik.ts";
 import { normal } from "../../common/random.ts";
 import { checkRange, JointMotion } from "./joint_motion.ts";
-import type { TransferCubeTask } from "./transfer_cube_task.ts";
+import { CUBE_START_M, type TransferCubeTask } from "./transfer_cube_task.ts";
 
 /** Where the cube changes hands, in the world, in metres. */
 const MEETING_POINT: Vec3 = [0, -0.019, 0.3];
@@ -20,8 +20,22 @@ const MEETING_POINT: Vec3 = [0, -0.019, 0.3];
 /** How far the left gripper waits from the cube before it takes it, in metres. */
 const STANDOFF_M = 0.1;
 
+/**
+ * From where the right wrist's camera looks for the cube, in the world, in metres: over the middle of
+ * where it may lie. Always the same place, so that what follows is in the pictures alone and not in
+ * the joints, from which a policy that imitates would guess it otherwise.
+ */
+const LOOKOUT: Vec3 = [
+  (CUBE_START_M.min[0] + CUBE_START_M.max[0]) / 2,
+  (CUBE_START_M.min[1] + CUBE_START_M.max[1]) / 2,
+  0.17,
+];
+
 /** Height over the cube's centre from which the right gripper comes down, in metres. */
-const HOVER_M = 0.1;
+const HOVER_M = 0.05;
+
+/** How far it lifts the cube before it turns to the meeting point, in metres. */
+const LIFT_M = 0.1;
 
 /** The pinch point's height when it grasps: clear of the table by the fingers' 15 mm beyond it. */
 const GRASP_HEIGHT_M = 0.028;
@@ -150,13 +164,14 @@ export class TransferCubeDemonstrator implements Demonstrator {
         begin: () => {
           this.#motion.setGripper("right", 1);
           this.#motion.setGripper("left", 1);
-          this.#move("right", near(overCube(GRASP_HEIGHT_M + HOVER_M)));
+          this.#move("right", near({ position: LOOKOUT, approach: down, opening: [0, 1, 0] }));
         },
         dwellSteps: 5,
       },
+      { begin: () => this.#move("right", overCube(GRASP_HEIGHT_M + HOVER_M)), dwellSteps: 0 },
       { begin: () => this.#move("right", overCube(this.#graspHeightM)), dwellSteps: 10 },
       { begin: () => this.#motion.setGripper("right", GRASP), dwellSteps: 20 },
-      { begin: () => this.#move("right", near(overCube(GRASP_HEIGHT_M + HOVER_M))), dwellSteps: 0 },
+      { begin: () => this.#move("right", near(overCube(GRASP_HEIGHT_M + LIFT_M))), dwellSteps: 0 },
       {
         begin: () => {
           this.#move(
