@@ -17,6 +17,7 @@ import { QuantizedMatrix } from "../kernels/quantized_matrix.ts";
 import { quantizedMatMul, quantizedRows } from "../kernels/quantized_ops.ts";
 import { linear, rmsNorm } from "./layers.ts";
 import type { ParameterStore } from "./parameters.ts";
+import { recomputed } from "./recompute.ts";
 import { applyRope, type Rope } from "./rope.ts";
 import type { GemmaSize } from "./variants.ts";
 
@@ -78,9 +79,41 @@ export function runGemma(
   let x: Tensor = input.x;
   for (let layer = 0; layer < size.depth; layer++) {
     const from = layer === size.depth - 1 ? readFrom : 0;
-    x = block(params, size, layer, x, input, from);
+    x = isRecomputed(params, size, input)
+      ? recomputedBlock(params, size, layer, x, input, from)
+      : block(params, size, layer, x, input, from);
   }
   return rmsNorm(x, params.get("PaliGemma/llm/final_norm/scale")) as Tensor3D;
+}
+
+/**
+ * Whether blocks are computed a second time for their gradients. A large model that is trained through
+ * weights in few bits has no room for all activations, and all that can be trained in it are the few
+ * variables that {@link recomputedBlock} names.
+ */
+function isRecomputed(params: ParameterStore, size: GemmaSize, input: GemmaInput): boolean {
+  return size.lora !== undefined && params.precision !== "float32" && !input.remember;
+}
+
+function recomputedBlock(
+  params: ParameterStore,
+  size: GemmaSize,
+  layer: number,
+  x: Tensor,
+  input: GemmaInput,
+  from: number,
+): Tensor {
+  return recomputed(
+    (y, [table, mask]) =>
+      block(params, size, layer, y, {
+        ...input,
+        rope: { ...input.rope, table } as Rope,
+        mask: mask as Tensor3D,
+      }, from),
+    x,
+    [input.rope.table, input.mask],
+    params.variablesOfLayer(`${LAYERS}/`, layer, size.depth),
+  );
 }
 
 function block(

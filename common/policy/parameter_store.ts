@@ -151,6 +151,21 @@ export class ParameterStore {
     });
   }
 
+  /**
+   * The variables of one layer of a stack of blocks, in a fixed order; matrices in few bits are left out.
+   * @param prefix What their paths begin with.
+   * @param layer Which layer, from 0.
+   * @param layers How many there are.
+   */
+  variablesOfLayer(prefix: string, layer: number, layers: number): Variable[] {
+    return this.specs.filter(({ path }) => path.startsWith(prefix)).flatMap(({ path }) => {
+      const weights = this.#weights.get(path) ?? [];
+      const perLayer = weights.length / layers; // gate and up, key and value are two each
+      return weights.slice(layer * perLayer, (layer + 1) * perLayer)
+        .filter((weight): weight is Variable => !(weight instanceof QuantizedMatrix));
+    });
+  }
+
   /** Bytes that all weights take. */
   get bytes(): number {
     return [...this.#weights.values()].flat().reduce(
