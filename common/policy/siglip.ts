@@ -46,7 +46,9 @@ export function encodeImages(
     let x = tf.add(stem, params.get("PaliGemma/img/pos_embedding"));
     onStage("with_posemb", x);
     for (let layer = 0; layer < size.depth; layer++) {
-      x = encoderBlock(params, size, layer, x);
+      // What no gradient needs of a block goes with it.
+      const before = x;
+      x = tf.tidy(() => encoderBlock(params, size, layer, before));
       onStage(`block${String(layer).padStart(2, "0")}`, x);
     }
     x = layerNorm(
