@@ -25,20 +25,12 @@ import type { ChunkDecoder, DecodedChunk, DecoderInput } from "./chunk_decoder.t
 import { forward, imageTokens, type Network, type NetworkInput, startDecoding } from "./network.ts";
 import type { ParameterStore } from "./parameters.ts";
 import type { PolicyAssets, PolicyShape } from "./policy_shape.ts";
+import { joinRows, type PreparedChunks, selectRows } from "./prepared_chunks.ts";
 import { drawToken } from "./sampling.ts";
 import { MASKED_LOGIT } from "./variants.ts";
 
 export type { PolicyAssets, PolicyShape } from "./policy_shape.ts";
-
-/** Chunks prepared for {@link ActorCritic.evaluate}. */
-export interface PreparedChunks {
-  /** Pictures and prompts. */
-  readonly input: NetworkInput;
-  /** FAST ids of each row. */
-  readonly tokens: readonly Int32Array[];
-  /** What the grammar allowed at each token, `[S_b, V]` a row. */
-  readonly allowed: readonly Uint8Array[];
-}
+export { type PreparedChunks, selectRows } from "./prepared_chunks.ts";
 
 /** What the policy says about given chunks; tensors, differentiable. */
 export interface Evaluation {
@@ -378,7 +370,7 @@ export class ActorCritic implements Disposable {
     }
     const { logits, value } = forward(this.network, input, tokens);
     const [batch, steps, vocab] = logits.shape;
-    const rows = joinRows(tokens, allowed, steps, vocab);
+    const rows = joinRows({ tokens, allowed }, steps, vocab);
     const flat = tf.reshape(logits, [batch * steps, vocab]) as Tensor2D;
     const found = maskedLogProbs(flat, { ...rows, temperature });
     const tokenLogProbs = tf.reshape(found.logProb, [batch, steps]) as Tensor2D;
@@ -461,42 +453,4 @@ async function oneByOne<T, R>(rows: readonly T[], work: (row: T, i: number) => P
   const results: R[] = [];
   for (const [i, row] of rows.entries()) results.push(await work(row, i));
   return results;
-}
-
-/** Some rows of prepared chunks, in the order given. */
-export function selectRows(
-  { input, tokens, allowed }: PreparedChunks,
-  rows: readonly number[],
-): PreparedChunks {
-  const cameras = CAMERA_NAMES.length;
-  return {
-    input: {
-      images: rows.flatMap((i) => input.images.slice(i * cameras, (i + 1) * cameras)),
-      imageTokens: input.imageTokens && rows.map((i) => input.imageTokens![i]),
-      ids: { prompts: rows.map((i) => input.ids.prompts[i]), forced: input.ids.forced },
-    },
-    tokens: rows.map((i) => tokens[i]),
-    allowed: rows.map((i) => allowed[i]),
-  };
-}
-
-/**
- * Chunks of several lengths in rows of one: what the grammar allowed, `[B · S, V]`, and the tokens,
- * `[B · S]`. Where a row has no token any more there is −1, and everything is allowed.
- */
-function joinRows(
-  tokens: readonly Int32Array[],
-  allowed: readonly Uint8Array[],
-  steps: number,
-  vocab: number,
-) {
-  const joined = {
-    allowed: new Uint8Array(tokens.length * steps * vocab).fill(1),
-    tokens: new Int32Array(tokens.length * steps).fill(-1),
-  };
-  tokens.forEach((row, b) => {
-    joined.allowed.set(allowed[b], b * steps * vocab);
-    joined.tokens.set(row, b * steps);
-  });
-  return joined;
 }
