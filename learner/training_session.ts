@@ -18,7 +18,7 @@ import { loadFailurePolicy } from "../common/policy/load_failure.ts";
 import { loadOrRandom } from "../common/policy/load_or_random.ts";
 import { normal, seededRandom } from "../common/random.ts";
 import type { HostTensor, Observation } from "../common/types.ts";
-import { decodeChunks } from "../common/wire/chunk_file.ts";
+import { readDemonstrations } from "./demonstrations.ts";
 import type { ImitationExample } from "./imitation.ts";
 import { RandomNetworkDistillation } from "./ppo/rnd.ts";
 import { featureCount, observationFeatures } from "./ppo/rnd_features.ts";
@@ -200,19 +200,4 @@ export class TrainingSession implements Disposable {
     this.#anchor?.[Symbol.dispose]();
     this.#loaded.policy[Symbol.dispose]();
   }
-}
-
-/** Read a file of demonstrations, all of which the policy must be able to imitate. */
-async function readDemonstrations(path: string, policy: ActorCritic): Promise<ImitationExample[]> {
-  const chunks = decodeChunks(await Deno.readFile(path));
-  for (const { observation, tokens } of chunks) {
-    const fault = policy.findFault(observation, tokens);
-    if (fault === null) continue;
-    throw new RangeError(
-      `Cannot imitate ${path}: ${fault}; record demonstrations with the tokenizer and the pictures ` +
-        "of this policy",
-    );
-  }
-  if (chunks.length === 0) throw new RangeError(`Cannot imitate ${path}: it has no chunk`);
-  return chunks.map(({ observation, tokens }) => ({ observation, tokens }));
 }

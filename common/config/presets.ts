@@ -127,6 +127,7 @@ export const PRESETS: Readonly<Record<PresetName, Config>> = {
     chunksPerUpdate: 128,
     epochs: 4,
     batchSize: 32,
+    microBatchSize: 2, // a chunk is nearly a thousand tokens here
     learningRate: 3e-4,
   },
   demo: {

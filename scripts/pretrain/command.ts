@@ -1,0 +1,175 @@
+/**
+ * The command line of `deno task pretrain`.
+ *
+ * @module
+ */
+
+import type { parseCommand } from "../../common/cli/flags.ts";
+
+/** What `deno task pretrain` takes. */
+export const COMMAND = {
+  name: "deno task pretrain",
+  summary: "Record scripted demonstrations, fit the tokenizer, train by imitation and write an " +
+    "imitation checkpoint.",
+  preset: "demo",
+  fields: [
+    "expName",
+    "seed",
+    "task",
+    "checkpoint",
+    "checkpointDir",
+    "variant",
+    "actionDim",
+    "horizon",
+    "maxTokenLen",
+    "dialect",
+    "actionMode",
+    "decodePositions",
+    "adaptToPi",
+    "maxEpisodeSteps",
+    "device",
+  ],
+  flags: {
+    weightsFrom: {
+      kind: "string",
+      default: "",
+      description: "Checkpoint of the same variant whose weights training starts from, with new " +
+        "tokenizers and statistics, such as that of another task; empty draws them.",
+    },
+    episodes: {
+      kind: "integer",
+      default: 4000,
+      minimum: 1,
+      unit: "episodes",
+      description: "Demonstrations to record.",
+    },
+    stride: {
+      kind: "integer",
+      default: 4,
+      minimum: 1,
+      unit: "control steps",
+      description: "Steps between two training examples of a demonstration.",
+    },
+    steps: {
+      kind: "integer",
+      default: 2000,
+      minimum: 1,
+      unit: "gradient steps",
+      description: "Length of the training.",
+    },
+    batch: {
+      kind: "integer",
+      default: 64,
+      minimum: 1,
+      unit: "examples",
+      description: "Examples of one gradient step.",
+    },
+    imitationLearningRate: {
+      kind: "number",
+      default: 2e-3,
+      minimum: 0,
+      maximum: 1,
+      description: "Peak step size of Adam.",
+    },
+    aimNoise: {
+      kind: "number",
+      default: 0.008,
+      minimum: 0,
+      maximum: 1,
+      unit: "m",
+      description: "Standard deviation of where the demonstrator of reach aims, along each axis.",
+    },
+    aimBias: {
+      kind: "number",
+      default: 0.035,
+      minimum: -0.2,
+      maximum: 0.2,
+      unit: "m",
+      description: "How far above the ball the demonstrator of reach aims: a constant error.",
+    },
+    graspBias: {
+      kind: "number",
+      default: 0,
+      minimum: -0.01,
+      maximum: 0.1,
+      unit: "m",
+      description: "How far above its right place the demonstrator of transfer_cube grasps the " +
+        "cube: a constant error.",
+    },
+    graspBiasShare: {
+      kind: "number",
+      default: 1,
+      minimum: 0,
+      maximum: 1,
+      description: "Share of the demonstrations of transfer_cube that have that error.",
+    },
+    waypointNoise: {
+      kind: "number",
+      default: 0.015,
+      minimum: 0,
+      maximum: 0.1,
+      unit: "m",
+      description: "Standard deviation, along each axis, of the points that the demonstrator of " +
+        "transfer_cube passes on its way.",
+    },
+    boxMargin: {
+      kind: "number",
+      default: 0.025,
+      minimum: -0.05,
+      maximum: 0.1,
+      unit: "m",
+      description: "How far beyond the task's box demonstrations of reach put the ball.",
+    },
+    jointNoise: {
+      kind: "number",
+      default: 0,
+      minimum: 0,
+      maximum: 1,
+      unit: "rad",
+      description: "Standard deviation of the noise on each demonstrated joint.",
+    },
+    speed: {
+      kind: "number",
+      default: 1,
+      minimum: 0.1,
+      maximum: 3,
+      description: "Pace of the demonstrator; 1 is its normal one.",
+    },
+    fastVocab: {
+      kind: "integer",
+      default: 256,
+      minimum: 16,
+      unit: "tokens",
+      description: "Size of the action tokenizer's vocabulary.",
+    },
+    fastScale: {
+      kind: "number",
+      default: 10,
+      minimum: 1,
+      maximum: 100,
+      description:
+        "Resolution of the action tokenizer: frequencies are multiplied by it and rounded.",
+    },
+    saveDemonstrations: {
+      kind: "string",
+      default: "",
+      unit: "path",
+      description:
+        "File to write the demonstrations to, for the learner's --demonstrations; empty " +
+        "for none.",
+    },
+    evalEpisodes: {
+      kind: "integer",
+      default: 100,
+      minimum: 0,
+      unit: "episodes",
+      description: "Held-out episodes to measure the result on.",
+    },
+  },
+} as const satisfies Parameters<typeof parseCommand>[0];
+
+/** Its own flags, read. */
+export type Flags = Extract<
+  ReturnType<typeof parseCommand<typeof COMMAND.flags>>,
+  { kind: "run" }
+>["flags"];
