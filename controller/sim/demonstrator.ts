@@ -48,6 +48,11 @@ export interface DemonstratorOptions {
    */
   readonly waypointNoiseM?: number;
   /**
+   * Standard deviation of pushes that change the speed of every joint now and then (transfer_cube), in
+   * rad/s. The actions do not show them, only how to get back. Default 0.
+   */
+  readonly pushRadS?: number;
+  /**
    * How far above its right place the right gripper grasps the cube (transfer_cube), in metres: a
    * constant error, such as that of a badly measured table. Default 0.
    */

@@ -5,8 +5,8 @@
  * @module
  */
 
-import { type ArmName, RESET_POSE_RAD } from "../../common/robot/aloha.ts";
-import type { SimulatedAloha } from "./aloha_sim.ts";
+import { type ArmName, JOINTS_PER_ARM, RESET_POSE_RAD } from "../../common/robot/aloha.ts";
+import { SERVOS_PER_ARM, type SimulatedAloha } from "./aloha_sim.ts";
 import type { Vec3 } from "../kinematics/arm_geometry.ts";
 import type { Demonstrator, DemonstratorOptions } from "./demonstrator.ts";
 import { type IkGoal, solveIk } from "./ik.ts";
@@ -43,6 +43,9 @@ const GRASP_HEIGHT_M = 0.028;
 /** A closed gripper stops at the cube (0.51); commanding less presses with about 14 N. */
 const GRASP = 0.3;
 
+/** Mean number of control steps between two pushes. */
+const PUSH_INTERVAL = 8;
+
 /** Part of the plan: set goals when it begins, wait until they are reached, then dwell. */
 interface Phase {
   /** Sets the goals. */
@@ -54,11 +57,12 @@ interface Phase {
 /** What of the options this demonstrator itself looks after. */
 type FlawOptions = Pick<
   DemonstratorOptions,
-  "waypointNoiseM" | "graspBiasM" | "graspBiasShare" | "random"
+  "waypointNoiseM" | "pushRadS" | "graspBiasM" | "graspBiasShare" | "random"
 >;
 
 /** See the module. */
 export class TransferCubeDemonstrator implements Demonstrator {
+  readonly #robot: SimulatedAloha;
   readonly #task: TransferCubeTask;
   readonly #motion: JointMotion;
   readonly #phases: readonly Phase[];
@@ -82,18 +86,27 @@ export class TransferCubeDemonstrator implements Demonstrator {
     this.#task = task;
     this.#speed = options.speed ?? 1;
     this.#motion = new JointMotion(robot, ["left", "right"], options);
-    const { waypointNoiseM = 0, graspBiasM = 0, graspBiasShare = 1, random } = options;
+    const { waypointNoiseM = 0, pushRadS = 0, random } = options;
+    const { graspBiasM = 0, graspBiasShare = 1 } = options;
     checkRange("waypointNoiseM", waypointNoiseM, 0, 0.1);
+    checkRange("pushRadS", pushRadS, 0, 10);
     checkRange("graspBiasM", graspBiasM, -0.01, 0.1);
     checkRange("graspBiasShare", graspBiasShare, 0, 1);
-    const isRandom = waypointNoiseM > 0 || graspBiasShare > 0 && graspBiasShare < 1;
+    const isRandom = waypointNoiseM > 0 || pushRadS > 0 || graspBiasShare > 0 && graspBiasShare < 1;
     if (isRandom && random === undefined) {
       throw new RangeError(
         `Cannot demonstrate with waypointNoiseM ${waypointNoiseM} m and graspBiasShare ` +
           `${graspBiasShare}: pass a random source`,
       );
     }
-    this.#options = { waypointNoiseM, graspBiasM, graspBiasShare, random: random ?? (() => 0) };
+    this.#robot = robot;
+    this.#options = {
+      waypointNoiseM,
+      pushRadS,
+      graspBiasM,
+      graspBiasShare,
+      random: random ?? (() => 0),
+    };
     this.#phases = this.#plan();
   }
 
@@ -114,7 +127,20 @@ export class TransferCubeDemonstrator implements Demonstrator {
     if (isThere && this.#dwell-- <= 0 && this.#phase < this.#phases.length - 1) {
       this.#enter(this.#phase + 1);
     }
+    this.#push();
     return this.#motion.advance();
+  }
+
+  /** One step in {@link PUSH_INTERVAL}, every joint is jolted; the servos bring it back. */
+  #push(): void {
+    const { pushRadS, random } = this.#options;
+    if (pushRadS === 0 || random() * PUSH_INTERVAL >= 1) return;
+    const { qvel } = this.#robot.data.views;
+    for (let arm = 0; arm < 2; arm++) {
+      for (let j = 0; j < JOINTS_PER_ARM; j++) {
+        qvel[arm * SERVOS_PER_ARM + j] += pushRadS * normal(random);
+      }
+    }
   }
 
   #enter(phase: number): void {

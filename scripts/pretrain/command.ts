@@ -112,6 +112,16 @@ export const COMMAND = {
       description: "Standard deviation, along each axis, of the points that the demonstrator of " +
         "transfer_cube passes on its way.",
     },
+    push: {
+      kind: "number",
+      default: 0,
+      minimum: 0,
+      maximum: 10,
+      unit: "rad/s",
+      description:
+        "Standard deviation of pushes to the joints' speeds, from which the demonstrator " +
+        "of transfer_cube shows how to get back.",
+    },
     boxMargin: {
       kind: "number",
       default: 0.025,
