@@ -161,7 +161,7 @@ def parse():
     parser.add_argument("--gamma", type=float, default=0.97)
     parser.add_argument("--gae-lambda", type=float, default=0.95)
     parser.add_argument("--log-std", type=float, default=-1.0)
-    parser.add_argument("--threads", type=int, default=2, help="of PyTorch")
+    parser.add_argument("--threads", type=int, default=1, help="of PyTorch; more are slower here")
     return parser.parse_args()
 
 

@@ -71,7 +71,7 @@ Deno.test("bench learn ends wrong usage with one sentence", async () => {
     [["--experiment", "reech"], /^Invalid --experiment: it is "reech", but it takes one of reach/],
     [
       ["--variants", "frist"],
-      /reach has no "frist" \(did you mean first\?\); it has default, first/,
+      /reach has no "frist" \(did you mean first\?\); it has default,/,
     ],
     [["--seeds", "0,-1"], /^Invalid --seeds: "-1" is none; it takes integers/],
     [["--exp-name", "x"], /^Unknown flag --exp-name/],

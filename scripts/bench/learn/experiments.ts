@@ -55,19 +55,24 @@ const FIRST: ExperimentVariant = {
 };
 
 /** Half of the first version's 409,600 control steps. */
-const HALF: Partial<Config> = { updates: 40, chunksPerUpdate: 512, saveEveryUpdates: 2 };
+const HALF: Partial<Config> = { updates: 40, chunksPerUpdate: 512 };
 
 /** Every experiment by its name. */
 export const EXPERIMENTS: readonly Experiment[] = [
   {
     name: "reach",
     summary: "Does reach come to 98 %, in half the control steps that the demo first took?",
-    flags: { task: "reach", saveEveryUpdates: 1 },
+    flags: { task: "reach", saveEveryUpdates: 2 },
     variants: [
       {
         name: "default",
         summary: "the learner's defaults, in half the control steps",
         flags: { ...DEFAULTS, ...HALF },
+      },
+      {
+        name: "small_batches",
+        summary: "the same in updates of 128 chunks: the fewest steps to 90 %",
+        flags: { ...DEFAULTS, ...HALF, chunksPerUpdate: 128 },
       },
       FIRST,
     ],
@@ -91,7 +96,7 @@ export const EXPERIMENTS: readonly Experiment[] = [
   {
     name: "ablations",
     summary: "What is each part of the learner worth on reach?",
-    flags: { ...DEFAULTS, ...HALF, task: "reach" },
+    flags: { ...DEFAULTS, ...HALF, task: "reach", saveEveryUpdates: 2 },
     variants: [
       { name: "default", summary: "nothing left out", flags: {} },
       { name: "stale", summary: "weights four versions old", flags: STALE },
