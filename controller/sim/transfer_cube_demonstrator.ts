@@ -95,8 +95,8 @@ export class TransferCubeDemonstrator implements Demonstrator {
     const isRandom = waypointNoiseM > 0 || pushRadS > 0 || graspBiasShare > 0 && graspBiasShare < 1;
     if (isRandom && random === undefined) {
       throw new RangeError(
-        `Cannot demonstrate with waypointNoiseM ${waypointNoiseM} m and graspBiasShare ` +
-          `${graspBiasShare}: pass a random source`,
+        `Cannot demonstrate with waypointNoiseM ${waypointNoiseM} m, pushRadS ${pushRadS} rad/s and ` +
+          `graspBiasShare ${graspBiasShare}: pass a random source`,
       );
     }
     this.#robot = robot;
