@@ -94,7 +94,7 @@ export class CheckpointWriter {
       },
       ...splitWeights(weights),
       optimizer: optimizer.tensors,
-      trainState: encodeTrainState({
+      trainState: await encodeTrainState({
         ...collection,
         trainer: optimizer.state,
         anchor: this.#options.anchor,

@@ -17,6 +17,7 @@ import { RunRecorder } from "./run_recorder.ts";
 import { ChunkDedup, createIntake } from "./server/dedup.ts";
 import { LearnerServer } from "./server/learner_server.ts";
 import { type Progress, runTrainLoop, type UpdateRecord } from "./train_loop.ts";
+import { troublesOf } from "./ppo/update_metrics.ts";
 import { decodeTrainState, type TrainState } from "./train_state.ts";
 import { Trainer } from "./trainer.ts";
 
@@ -223,22 +224,6 @@ async function abortable(promise: Promise<void>, signal: AbortSignal): Promise<v
   } finally {
     signal.removeEventListener("abort", abort);
   }
-}
-
-/** What a person should look at, a sentence each. */
-function troublesOf(record: UpdateRecord): string[] {
-  const { malformedChunks, firstFault, skippedSteps, rollbacks } = record;
-  return [
-    ...(malformedChunks > 0
-      ? [`${malformedChunks} chunks cannot have been sampled; left out. ${firstFault}`]
-      : []),
-    ...(skippedSteps > 0
-      ? [`${skippedSteps} gradient steps of update ${record.update} were not finite; left out`]
-      : []),
-    ...(rollbacks > 0
-      ? [`Weights and optimiser went back to their last good state ${rollbacks} times`]
-      : []),
-  ];
 }
 
 /** How much of the run is done, 0–1. */

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { gzipSync } from "node:zlib";
 import { decodeTrainState, encodeTrainState, type TrainState } from "./train_state.ts";
 
 const STATE: TrainState = {
@@ -19,18 +20,18 @@ const STATE: TrainState = {
   episodesTotal: 12,
 };
 
-Deno.test("decodeTrainState() gives back what encodeTrainState() was given, to the last bit", () => {
-  assert.deepEqual(decodeTrainState(encodeTrainState(STATE), "step_1"), STATE);
+Deno.test("decodeTrainState() gives back what encodeTrainState() was given, to the last bit", async () => {
+  assert.deepEqual(decodeTrainState(await encodeTrainState(STATE), "step_1"), STATE);
   const plain = { ...STATE, trainer: { ...STATE.trainer, values: null, newness: null } };
-  assert.deepEqual(decodeTrainState(encodeTrainState(plain), "step_1"), plain);
+  assert.deepEqual(decodeTrainState(await encodeTrainState(plain), "step_1"), plain);
 });
 
 Deno.test("decodeTrainState() knows a checkpoint that has no more than an optimiser", () => {
   assert.equal(decodeTrainState(new Map(), "step_1"), null);
 });
 
-Deno.test("decodeTrainState() refuses what is damaged and says what to do", () => {
-  const files = encodeTrainState(STATE);
+Deno.test("decodeTrainState() refuses what is damaged and says what to do", async () => {
+  const files = await encodeTrainState(STATE);
   const bytes = (text: string) => new TextEncoder().encode(text);
   for (const text of ["{", "{}", JSON.stringify({ ...STATE, anchor: 3 })]) {
     const damaged = new Map(files).set("state.json", bytes(text));
@@ -39,9 +40,8 @@ Deno.test("decodeTrainState() refuses what is damaged and says what to do", () =
       /^RangeError: Cannot resume from step_1: its train_state is damaged \([\s\S]*--checkpoint$/,
     );
   }
-  const cut = new Map(files).set("chunks.bin", bytes("abc"));
-  assert.throws(
-    () => decodeTrainState(cut, "step_1"),
-    /damaged \(Cannot read chunks: the frame at/,
-  );
+  const notCompressed = new Map(files).set("chunks.bin.gz", bytes("abc"));
+  assert.throws(() => decodeTrainState(notCompressed, "step_1"), /its train_state is damaged \(/);
+  const cut = new Map(files).set("chunks.bin.gz", gzipSync(bytes("abc")));
+  assert.throws(() => decodeTrainState(cut, "step_1"), /damaged \(Cannot read chunks: the frame/);
 });

@@ -9,11 +9,9 @@
  * @module
  */
 
-/** What one γ is the discount of: a control step, or a chunk however long it was. */
-export const DISCOUNTINGS = ["step", "chunk"] as const;
+import type { Discounting } from "../../common/config/ppo_config.ts";
 
-/** One of {@link DISCOUNTINGS}. */
-export type Discounting = (typeof DISCOUNTINGS)[number];
+export type { Discounting } from "../../common/config/ppo_config.ts";
 
 /** The rewards of a chunk. */
 export interface ChunkReward {

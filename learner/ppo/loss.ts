@@ -12,19 +12,15 @@
  */
 
 import * as tf from "@tensorflow/tfjs";
+import type { RatioLevel } from "../../common/config/ppo_config.ts";
 import type { Scalar, Tensor, Tensor1D, Tensor2D } from "../../common/policy/tensors.ts";
 import { maskedMean, type MeanOver } from "./masked_mean.ts";
 import { policyLoss, type PolicyTerms, type SurrogateOptions } from "./policy_loss.ts";
 import { valueLoss, type ValueLossOptions } from "./value_loss.ts";
 
+export type { RatioLevel } from "../../common/config/ppo_config.ts";
 export { klToReference } from "./kl.ts";
 export { explainedVariance } from "./value_loss.ts";
-
-/** What has a probability ratio of its own. */
-export const RATIOS = ["chunk", "token"] as const;
-
-/** One of {@link RATIOS}. */
-export type RatioLevel = (typeof RATIOS)[number];
 
 /** Log-probabilities of a batch's tokens, `[B, S]` each, 0 where a row has no token. */
 export interface TokenColumns {

@@ -3,11 +3,9 @@
  * @module
  */
 
-/** How step sizes fall after the warm-up. */
-export const DECAYS = ["constant", "linear", "cosine"] as const;
+import type { Decay } from "../../common/config/ppo_config.ts";
 
-/** One of {@link DECAYS}. */
-export type Decay = (typeof DECAYS)[number];
+export { type Decay, DECAYS } from "../../common/config/ppo_config.ts";
 
 /** Settings of {@link learningRateScale}; steps are whatever the caller counts: updates, or steps of the robot. */
 export interface ScheduleOptions {

@@ -98,6 +98,21 @@ export interface UpdateMetrics {
   readonly optimizerMs: number;
 }
 
+/** What a person should look at, a sentence each. */
+export function troublesOf(
+  { malformedChunks, firstFault, skippedSteps, rollbacks }: UpdateMetrics,
+): string[] {
+  return [
+    ...(malformedChunks > 0
+      ? [`${malformedChunks} chunks cannot have been sampled; left out. ${firstFault}`]
+      : []),
+    ...(skippedSteps > 0 ? [`${skippedSteps} gradient steps were not finite; left out`] : []),
+    ...(rollbacks > 0
+      ? [`Weights and optimiser went back to their last good state ${rollbacks} times`]
+      : []),
+  ];
+}
+
 /** Means of numbers that steps come to, by name. */
 export class StepMeans {
   readonly #sums = new Map<string, { sum: number; count: number }>();

@@ -4,14 +4,11 @@
  */
 
 import * as tf from "@tensorflow/tfjs";
+import type { ValueLossKind } from "../../common/config/ppo_config.ts";
 import type { Scalar, Tensor, Tensor1D } from "../../common/policy/tensors.ts";
 import { maskedMean, type MeanOver } from "./masked_mean.ts";
 
-/** Shapes of the critic's error. */
-export const VALUE_LOSSES = ["squared", "huber"] as const;
-
-/** One of {@link VALUE_LOSSES}. */
-export type ValueLossKind = (typeof VALUE_LOSSES)[number];
+export type { ValueLossKind } from "../../common/config/ppo_config.ts";
 
 /** Values and targets, `[B]` each. */
 export interface ValueTerms {
