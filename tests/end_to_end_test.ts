@@ -212,9 +212,25 @@ async function resumeRun(): Promise<void> {
 }
 
 async function startFromTrained(): Promise<void> {
-  const args = [...settings("onward", `${folder}/train/step_2`, 1), "--train-vision"];
+  const args = [
+    ...[...settings("onward", `${folder}/train/step_2`, 1), "--train-vision"],
+    ...[
+      "--decoupled",
+      "--value-normalization",
+      "--micro-batch-size",
+      "2",
+      "--ratio-level",
+      "token",
+    ],
+    ...["--intrinsic-reward-weight", "0.1", "--discounting", "step", "--value-loss", "huber"],
+  ];
   const { summary, updates } = await runBoth(args);
   assert.deepEqual(updates.map((e) => [e.update, e.policyVersion]), [[1, 3]]);
+  const [{ effectiveSampleSize, behaviourRatioMean, returnDeviation }] = updates;
+  // Fresh chunks of float32 policies: their weights are 1 but for rounding.
+  assert.ok(Number(effectiveSampleSize) > 0.999 && Number(effectiveSampleSize) <= 1);
+  assert.ok(Math.abs(Number(behaviourRatioMean) - 1) < 1e-3);
+  assert.notEqual(returnDeviation, 1);
   assert.equal(summary.checkpoint, `${folder}/onward/step_1`);
   const { metadata } = await readCheckpoint(`${folder}/onward/step_1`);
   assert.equal(metadata.training.chunks, 8);
