@@ -17,7 +17,7 @@ import {
 import { loadFailurePolicy } from "../common/policy/load_failure.ts";
 import { loadOrRandom } from "../common/policy/load_or_random.ts";
 import { normal, seededRandom } from "../common/random.ts";
-import type { HostTensor, Observation } from "../common/types.ts";
+import { CAMERA_NAMES, type HostTensor, type Observation } from "../common/types.ts";
 import { readDemonstrations } from "./demonstrations.ts";
 import type { ImitationExample } from "./imitation.ts";
 import { RandomNetworkDistillation } from "./ppo/rnd.ts";
@@ -82,14 +82,18 @@ export class TrainingSession implements Disposable {
     const onFailure = config.resume
       ? "abort"
       : loadFailurePolicy("simulated", config.onLoadFailure);
+    using owned = new DisposableStack(); // frees what is there if something after it throws
     const loaded = await loadOrRandom(checkpoint, critic, onFailure);
+    owned.use(loaded.policy);
     const anchor = config.klWeight > 0 ? await loadPolicy(reference, critic) : undefined;
+    owned.use(anchor?.policy);
     const shown = config.demonstrations === ""
       ? []
       : await readDemonstrations(config.demonstrations, loaded.policy);
     const session = new TrainingSession(config, loaded, anchor?.policy, shown);
     // A new run has settings of its own, and may train other weights than the one before.
     if (config.resume) session.#restore(state);
+    owned.move();
     return session;
   }
 
@@ -132,13 +136,22 @@ export class TrainingSession implements Disposable {
     return { metrics, weights: await this.#weights(), tensors: tf.memory().numTensors };
   }
 
-  /** Rate observations by how new they are, then learn them. */
+  /** Rate observations by how new they are, then learn them; 0 for pictures of another size. */
   async rateNewness(observations: readonly Observation[]): Promise<Float32Array> {
     if (!this.#newness) throw new RangeError("Cannot rate newness: its reward has no weight");
-    const features = observations.map((observation) => observationFeatures(observation));
+    const { imageSize } = this.#loaded.policy.shape.variant.siglip;
+    // Chunks with other pictures are left out of the update later; they must not end the run here.
+    const isSeen = ({ images }: Observation) =>
+      CAMERA_NAMES.every((camera) =>
+        images[camera].width === imageSize && images[camera].height === imageSize
+      );
+    const seen = [...observations.keys()].filter((i) => isSeen(observations[i]));
+    const features = seen.map((i) => observationFeatures(observations[i]));
     const rated = await this.#newness.reward(features);
     await this.#newness.update(features);
-    return rated;
+    const out = new Float32Array(observations.length);
+    seen.forEach((index, i) => out[index] = rated[i]);
+    return out;
   }
 
   /** All that a checkpoint needs besides the weights. */
