@@ -90,6 +90,10 @@ Deno.test({
       const theirs: Played[] = JSON.parse(new TextDecoder().decode(stdout)).episodes;
       assert.equal(theirs.length, ours.length);
       assert.equal(facts.substeps, 10);
+      const moved = ours.map(({ qpos }, i) =>
+        Math.max(...qpos.at(-1)!.map((at, j) => Math.abs(at - episodes[i].qpos[j])))
+      );
+      assert.ok(Math.min(...moved) > 0.3, `joints moved by ${moved} rad`);
       for (const [i, { qpos, states, rewards, successes }] of ours.entries()) {
         assertClose(qpos.flat(), theirs[i].qpos.flat(), 1e-6);
         assertClose(states.flat(), theirs[i].states.flat(), 1e-6);
