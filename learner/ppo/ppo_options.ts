@@ -8,7 +8,7 @@ import type { LossOptions } from "./loss.ts";
 import type { Scale } from "./value_normalizer.ts";
 
 /** Settings of PPO that every caller gives. */
-type Needed = Pick<
+export type NeededPpoOptions = Pick<
   Config,
   | "epochs"
   | "batchSize"
@@ -30,7 +30,7 @@ type Needed = Pick<
 >;
 
 /** Settings that are off, or as in the original paper, where they are absent. */
-type Optional = Partial<
+export type OptionalPpoOptions = Partial<
   Pick<
     Config,
     | "weightDecay"
@@ -51,7 +51,7 @@ type Optional = Partial<
 >;
 
 /** Settings of PPO; fields, meanings and ranges are those of the configuration. */
-export interface PpoOptions extends Needed, Optional {}
+export interface PpoOptions extends NeededPpoOptions, OptionalPpoOptions {}
 
 /** Chunks that are differentiated at once: the micro-batch or, without one, the batch. */
 export function chunksAtOnce({ microBatchSize = 0, batchSize }: PpoOptions): number {
