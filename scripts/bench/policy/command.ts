@@ -111,7 +111,7 @@ export async function runPolicyBench(args: readonly string[], signal: AbortSigna
       `${prefillTokens} tokens of prefix, at most ${maxTokens} of actions`,
   );
   log.info("measuring the device");
-  const rates = await measureRates(gpu);
+  const rates = await measureRates(gpu, flags.repeats);
   const times = await measurePolicy({
     gpu,
     engines,

@@ -52,16 +52,18 @@ export interface MeasuredRates {
 }
 
 /** Software renderers have a processor's caches, and take long. */
-const SOFTWARE_BYTES = 2 ** 27;
+const SOFTWARE_BYTES = 2 ** 26;
 
 /**
  * Measure what the device can do.
  * @param gpu The device.
+ * @param repeats Timings behind each median, at most five.
  */
-export async function measureRates(gpu: GpuDevice): Promise<MeasuredRates> {
+export async function measureRates(gpu: GpuDevice, repeats: number): Promise<MeasuredRates> {
   const bytes = gpu.info.isSoftware ? SOFTWARE_BYTES : DEFAULT_BANDWIDTH_BYTES;
-  const { copyGBps, readGBps } = await copyBandwidth(gpu, bytes);
-  const { teraflops } = await arithmeticRate(gpu);
+  const options = { repeats: Math.min(5, repeats) };
+  const { copyGBps, readGBps } = await copyBandwidth(gpu, bytes, options);
+  const { teraflops } = await arithmeticRate(gpu, options);
   return { copyGigabytesPerSecond: copyGBps, readGigabytesPerSecond: readGBps, teraflops };
 }
 
