@@ -327,25 +327,38 @@ export async function startDecoding(
     seen.dispose();
   }
   const { first, values } = prefilled;
+  const predicting: Tensor3D[] = [first];
+  // Frees what is there if something after it throws; then it is the decoding's to free.
+  using owned = new DisposableStack();
+  owned.defer(() => {
+    memory[Symbol.dispose]();
+    tf.dispose(predicting);
+    values.dispose();
+  });
   await pacer.turnIfDue();
 
-  const predicting: Tensor3D[] = [first];
   // Made once a chunk: of the weights as they are now.
   const head = tf.tidy(() => fastHead(net.backbone, gemma, net.fastVocab, fastSkipTokens));
+  owned.defer(() => head?.dispose());
   // The same for every token: what is behind it is not read.
   const seenOfPrefix = tf.tensor3d(decodeMask(layout, capacity, capacity), [batch, 1, capacity]);
+  owned.defer(() => seenOfPrefix.dispose());
   let logits = new Float32Array(0);
   const readLogits = async (hidden: Tensor3D) => {
     const tensor = tf.tidy(() =>
       fastLogits(net.backbone, gemma, hidden, net.fastVocab, fastSkipTokens, head)
     );
-    logits = await tensor.data<"float32">() as Float32Array<ArrayBuffer>;
-    tensor.dispose();
+    try {
+      logits = await tensor.data<"float32">() as Float32Array<ArrayBuffer>;
+    } finally {
+      tensor.dispose();
+    }
   };
   await readLogits(first);
   const observationValues = await values.data<"float32">();
   values.dispose();
 
+  const resources = owned.move();
   return {
     get logits() {
       return logits;
@@ -369,22 +382,27 @@ export async function startDecoding(
         });
       });
       memory.advance();
-      await readLogits(hidden);
-      if (net.valueInput === "chunk") predicting.push(hidden);
-      else hidden.dispose();
+      const isKept = net.valueInput === "chunk";
+      if (isKept) predicting.push(hidden);
+      try {
+        await readLogits(hidden);
+      } finally {
+        if (!isKept) hidden.dispose();
+      }
     },
     async finish(lengths) {
       const tensor = tf.tidy(() => {
         const all = tf.concat(predicting, 1) as Tensor3D;
         return criticOf(net, { predicting: all }, lengths);
       });
-      const out = await tensor.data<"float32">();
-      tensor.dispose();
-      return out;
+      try {
+        return await tensor.data<"float32">();
+      } finally {
+        tensor.dispose();
+      }
     },
     [Symbol.dispose]() {
-      memory[Symbol.dispose]();
-      tf.dispose([...predicting, seenOfPrefix, ...(head ? [head] : [])]);
+      resources.dispose();
     },
   };
 }

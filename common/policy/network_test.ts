@@ -231,3 +231,29 @@ Deno.test("imageTensor() maps 0–255 to −1…1 and refuses pictures of anothe
     message: "A 2×2 picture has 12 bytes, this one has 9",
   });
 });
+
+Deno.test("startDecoding() frees everything when a readback fails", async () => {
+  await useDevice("cpu");
+  using policy = makePolicy({ valueInput: "observation" });
+  const input = policy.prepareInput(makeObservations(1, 2));
+  const backend = tf.backend();
+  const { read } = backend;
+  const before = countTensors();
+  try {
+    // Logits are read first, then values, then the logits of each token that is fed.
+    for (const failing of [0, 1, 2]) {
+      let reads = 0;
+      backend.read = (id) =>
+        reads++ === failing
+          ? Promise.reject(new Error("the device is lost"))
+          : read.call(backend, id);
+      await assert.rejects(async () => {
+        using decoding = await startDecoding(policy.network, input, 4);
+        await decoding.feed([0, 0]);
+      }, /the device is lost/);
+      assert.equal(countTensors(), before, `read ${failing}`);
+    }
+  } finally {
+    backend.read = read;
+  }
+});
