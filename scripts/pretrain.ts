@@ -44,7 +44,8 @@ import { ALOHA_DIM } from "../common/robot/aloha.ts";
 import type { HostTensor } from "../common/types.ts";
 import { evaluatePolicy } from "../controller/evaluation.ts";
 import { START_NOISE_RAD } from "../controller/sim/create_robots.ts";
-import { SimulatedAloha } from "../controller/sim/aloha_sim.ts";
+import { SimulatedAloha, type SimulationOptions } from "../controller/sim/aloha_sim.ts";
+import { Adviser, recordCorrections } from "../controller/sim/corrections.ts";
 import { type Demonstration, recordDemonstrations } from "../controller/sim/demonstrations.ts";
 import { encodeDemonstrations } from "../learner/demonstrations.ts";
 import { trainImitation } from "../learner/imitation.ts";
@@ -208,24 +209,22 @@ async function main(signal: AbortSignal): Promise<void> {
   });
   const random = seededRandom(seed);
   log.info(`recording ${flags.episodes} demonstrations of ${task}`);
-  const { examples, successRate } = recordDemonstrations(recorder, {
-    episodes: flags.episodes,
-    firstSeed: 0,
-    horizon: config.horizon,
-    stride: flags.stride,
-    demonstrator: {
-      speed: flags.speed,
-      jointNoiseRad: flags.jointNoise,
-      aimNoiseM: task === "reach" ? flags.aimNoise : 0,
-      aimBiasM: task === "reach" ? flags.aimBias : 0,
-      graspBiasM: task === "transfer_cube" ? flags.graspBias : 0,
-      graspBiasShare: task === "transfer_cube" ? flags.graspBiasShare : 1,
-      pushRadS: task === "transfer_cube" ? flags.push : 0,
-      waypointNoiseM: task === "transfer_cube" ? flags.waypointNoise : 0,
-      random,
-    },
-    onEpisode: () => signal.throwIfAborted(),
-  });
+  const { examples, successRate } = task === "transfer_cube"
+    ? await disturbed(recorder, simulation, config, flags, random, signal)
+    : recordDemonstrations(recorder, {
+      episodes: flags.episodes,
+      firstSeed: 0,
+      horizon: config.horizon,
+      stride: flags.stride,
+      demonstrator: {
+        speed: flags.speed,
+        jointNoiseRad: flags.jointNoise,
+        aimNoiseM: flags.aimNoise,
+        aimBiasM: flags.aimBias,
+        random,
+      },
+      onEpisode: () => signal.throwIfAborted(),
+    });
   log.info(
     `${examples.length} examples; the demonstrator solved ${(100 * successRate).toFixed(0)} %`,
   );
@@ -290,6 +289,31 @@ async function main(signal: AbortSignal): Promise<void> {
   const dir = checkpointPath(config.checkpointDir, config.expName, flags.steps);
   await save(dir, { config, flags, start, metrics, examples });
   log.info(`wrote ${dir}`);
+}
+
+/** Demonstrations of `transfer_cube`: from wherever a disturbed robot gets to. */
+async function disturbed(
+  recorder: SimulatedAloha,
+  simulation: SimulationOptions,
+  { horizon }: Config,
+  flags: Flags,
+  random: () => number,
+  signal: AbortSignal,
+) {
+  const demonstrator = { speed: flags.speed, graspBiasM: flags.graspBias };
+  using adviser = await Adviser.create(simulation, demonstrator);
+  return recordCorrections(recorder, adviser, {
+    episodes: flags.episodes,
+    firstSeed: 0,
+    horizon,
+    disturbance: {
+      share: flags.disturbShare,
+      jointRad: flags.disturbJoints,
+      gripperShare: flags.disturbGrippers,
+    },
+    random,
+    onEpisode: () => signal.throwIfAborted(),
+  });
 }
 
 async function save(

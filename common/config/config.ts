@@ -10,6 +10,10 @@ import type { PpoConfig } from "./ppo_config.ts";
 
 export * from "./ppo_config.ts";
 
+/** Rewards of `transfer_cube`. */
+export const TRANSFER_CUBE_REWARDS = ["stage", "gain"] as const;
+/** One of {@link TRANSFER_CUBE_REWARDS}. */
+export type TransferCubeReward = (typeof TRANSFER_CUBE_REWARDS)[number];
 /** Simulated tasks. */
 export const TASKS = ["reach", "transfer_cube"] as const;
 
@@ -97,6 +101,8 @@ export interface ExperimentConfig {
   readonly seed: number;
   /** Simulated task. */
   readonly task: Task;
+  /** What a control step of the simulated `transfer_cube` earns. */
+  readonly transferCubeReward: TransferCubeReward;
   /** Folder of the checkpoint to start from; empty for the command's own. */
   readonly checkpoint: string;
   /** What happens when the checkpoint cannot be loaded. */

@@ -18,6 +18,7 @@ const BASE = {
   expName: "run",
   seed: 0,
   task: "reach",
+  transferCubeReward: "gain",
   checkpoint: "",
   onLoadFailure: "auto",
   checkpointDir: "checkpoints",

@@ -17,6 +17,7 @@ import {
   ON_LOAD_FAILURE,
   PRECISIONS,
   TASKS,
+  TRANSFER_CUBE_REWARDS,
   VALUE_INPUTS,
   VARIANTS,
 } from "./config.ts";
@@ -36,6 +37,12 @@ const experiment = {
   ),
   seed: field(z.int().min(0).max(0xffffffff), "", "Seed of every random number of the run."),
   task: field(z.enum(TASKS), "", "Simulated task that the robot practises."),
+  transferCubeReward: field(
+    z.enum(TRANSFER_CUBE_REWARDS),
+    "",
+    "What a control step of transfer_cube earns: stage is gym-aloha's, the stage that holds, at every " +
+      "step; gain is by how much the highest stage has risen, so that slowness does not pay.",
+  ),
   checkpoint: field(
     z.string(),
     "path",

@@ -21,11 +21,18 @@ export interface Robots extends Disposable {
  * @param imageSize Side of the pictures that the policy sees, in pixels.
  */
 export async function createRobots(
-  config: Pick<Config, "task" | "numEnvs" | "maxEpisodeSteps" | "actionDim">,
+  config: Pick<Config, "task" | "transferCubeReward" | "numEnvs" | "maxEpisodeSteps" | "actionDim">,
   imageSize: number,
 ): Promise<Robots> {
-  const { task, maxEpisodeSteps, actionDim, numEnvs } = config;
-  const options = { task, imageSize, maxEpisodeSteps, actionDim, startNoiseRad: START_NOISE_RAD };
+  const { task, transferCubeReward, maxEpisodeSteps, actionDim, numEnvs } = config;
+  const options = {
+    task,
+    transferCube: { pays: transferCubeReward },
+    imageSize,
+    maxEpisodeSteps,
+    actionDim,
+    startNoiseRad: START_NOISE_RAD,
+  };
   const all: SimulatedAloha[] = [];
   const disposeAll = () => {
     for (const robot of all.splice(0)) robot[Symbol.dispose]();

@@ -27,10 +27,10 @@ export interface Demonstrator {
 export interface DemonstratorOptions {
   /** Pace relative to the normal one, 0.1–3. Default 1. */
   readonly speed?: number;
-  /** Standard deviation of the noise on each commanded joint, in rad. Default 0. */
+  /** Standard deviation of the noise on each commanded joint (reach), in rad. Default 0. */
   readonly jointNoiseRad?: number;
   /**
-   * Correlation of that noise from one control step to the next: 0 is fresh noise at every step,
+   * Correlation of that noise from one control step to the next (reach): 0 is fresh noise at every step,
    * 0.95 drifts slowly. In [0, 1). Default 0.9.
    */
   readonly noiseCorrelation?: number;
@@ -42,23 +42,10 @@ export interface DemonstratorOptions {
    */
   readonly aimBiasM?: number;
   /**
-   * Standard deviation, along each axis, of the points that the grippers pass on their way (transfer_cube),
-   * in metres. Where they grasp stays exact: so demonstrations show how to get there from elsewhere.
-   * Default 0.
-   */
-  readonly waypointNoiseM?: number;
-  /**
-   * Standard deviation of pushes that change the speed of every joint now and then (transfer_cube), in
-   * rad/s. The actions do not show them, only how to get back. Default 0.
-   */
-  readonly pushRadS?: number;
-  /**
    * How far above its right place the right gripper grasps the cube (transfer_cube), in metres: a
    * constant error, such as that of a badly measured table. Default 0.
    */
   readonly graspBiasM?: number;
-  /** Share of the episodes that have that error, 0–1. Default 1. */
-  readonly graspBiasShare?: number;
   /** Decides the noise. Needed as soon as a noise is above 0. */
   readonly random?: RandomSource;
 }

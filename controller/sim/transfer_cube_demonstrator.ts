@@ -1,78 +1,55 @@
 /**
- * Demonstrates `transfer_cube`: the right arm looks from above, picks the cube up and holds it out level;
- * the left arm takes it with its fingers turned by 90 degrees, so that the grippers do not meet.
+ * Demonstrates `transfer_cube`: the right arm picks the cube up and holds it out level; the left arm
+ * takes it with its fingers turned by 90 degrees, so that the grippers do not meet.
+ *
+ * It has no memory but the line that it is moving along: what it does next follows from what the
+ * simulation is like now ({@link decide}). So it can show what to do from anywhere, be it that the
+ * cube was pushed, lost or dropped, and a policy that sees one moment at a time can imitate it: with a
+ * script that waits for its own clock, it would have to guess.
  *
  * @module
  */
 
-import { type ArmName, JOINTS_PER_ARM, RESET_POSE_RAD } from "../../common/robot/aloha.ts";
+import {
+  ALOHA_DIM,
+  ARM_NAMES,
+  type ArmName,
+  armOffset,
+  CONTROL_RATE_HZ,
+  JOINT_RANGES_RAD,
+  JOINTS_PER_ARM,
+  RESET_POSE_RAD,
+} from "../../common/robot/aloha.ts";
+import { LINKS, type Vec3 } from "../kinematics/arm_geometry.ts";
 import { SERVOS_PER_ARM, type SimulatedAloha } from "./aloha_sim.ts";
-import type { Vec3 } from "../kinematics/arm_geometry.ts";
 import type { Demonstrator, DemonstratorOptions } from "./demonstrator.ts";
-import { type IkGoal, solveIk } from "./ik.ts";
-import { normal } from "../../common/random.ts";
-import { checkRange, JointMotion } from "./joint_motion.ts";
-import { CUBE_START_M, type TransferCubeTask } from "./transfer_cube_task.ts";
+import { solveIk } from "./ik.ts";
+import { checkRange } from "./joint_motion.ts";
+import { decide, distanceM, type Intent } from "./transfer_cube_plan.ts";
+import type { TransferCubeTask } from "./transfer_cube_task.ts";
 
-/** Where the cube changes hands, in the world, in metres. */
-const MEETING_POINT: Vec3 = [0, -0.019, 0.3];
+/** Speed of the fastest joint at pace 1, in rad/s. */
+const SPEED_RAD_S = 1.6;
 
-/** How far the left gripper waits from the cube before it takes it, in metres. */
-const STANDOFF_M = 0.1;
+/** How far a servo is behind its command, in seconds: its damping over its gain, about. */
+const SERVO_LAG_S = 0.1;
 
-/**
- * From where the right wrist's camera looks for the cube, in the world, in metres: over the middle of
- * where it may lie. Always the same place, so that what follows is in the pictures alone and not in
- * the joints, from which a policy that imitates would guess it otherwise.
- */
-const LOOKOUT: Vec3 = [
-  (CUBE_START_M.min[0] + CUBE_START_M.max[0]) / 2,
-  (CUBE_START_M.min[1] + CUBE_START_M.max[1]) / 2,
-  0.17,
-];
-
-/** Height over the cube's centre from which the right gripper comes down, in metres. */
-const HOVER_M = 0.05;
-
-/** How far it lifts the cube before it turns to the meeting point, in metres. */
-const LIFT_M = 0.1;
-
-/** The pinch point's height when it grasps: clear of the table by the fingers' 15 mm beyond it. */
-const GRASP_HEIGHT_M = 0.028;
-
-/** A closed gripper stops at the cube (0.51); commanding less presses with about 14 N. */
-const GRASP = 0.3;
-
-/** Mean number of control steps between two pushes. */
-const PUSH_INTERVAL = 8;
-
-/** Part of the plan: set goals when it begins, wait until they are reached, then dwell. */
-interface Phase {
-  /** Sets the goals. */
-  begin(): void;
-  /** Control steps to wait once the path has ended. */
-  readonly dwellSteps: number;
-}
-
-/** What of the options this demonstrator itself looks after. */
-type FlawOptions = Pick<
-  DemonstratorOptions,
-  "waypointNoiseM" | "pushRadS" | "graspBiasM" | "graspBiasShare" | "random"
->;
+/** A goal that has moved farther than this is a new one, in metres. */
+const SAME_GOAL_M = 0.01;
 
 /** See the module. */
 export class TransferCubeDemonstrator implements Demonstrator {
   readonly #robot: SimulatedAloha;
   readonly #task: TransferCubeTask;
-  readonly #motion: JointMotion;
-  readonly #phases: readonly Phase[];
-  readonly #speed: number;
-  readonly #options: Required<FlawOptions>;
-  #graspHeightM = GRASP_HEIGHT_M;
-  /** Last goals, from which the next inverse kinematics start. */
-  #joints: Record<ArmName, ArrayLike<number>> = { left: RESET_POSE_RAD, right: RESET_POSE_RAD };
-  #phase = -1;
-  #dwell = 0;
+  readonly #speedRadS: number;
+  readonly #graspBiasM: number;
+  readonly #state = new Float32Array(ALOHA_DIM);
+  readonly #action = new Float32Array(ALOHA_DIM);
+  /** Where the line through joint space begins and ends. */
+  readonly #from = new Float32Array(ALOHA_DIM);
+  readonly #to = new Float64Array(ALOHA_DIM);
+  #stepsOnLine = 0;
+  #intent: Intent | undefined;
 
   /**
    * Prepare to demonstrate.
@@ -83,145 +60,70 @@ export class TransferCubeDemonstrator implements Demonstrator {
    * @throws {RangeError} An option is out of range.
    */
   constructor(robot: SimulatedAloha, task: TransferCubeTask, options: DemonstratorOptions = {}) {
-    this.#task = task;
-    this.#speed = options.speed ?? 1;
-    this.#motion = new JointMotion(robot, ["left", "right"], options);
-    const { waypointNoiseM = 0, pushRadS = 0, random } = options;
-    const { graspBiasM = 0, graspBiasShare = 1 } = options;
-    checkRange("waypointNoiseM", waypointNoiseM, 0, 0.1);
-    checkRange("pushRadS", pushRadS, 0, 10);
+    const { speed = 1, graspBiasM = 0 } = options;
+    checkRange("speed", speed, 0.1, 3);
     checkRange("graspBiasM", graspBiasM, -0.01, 0.1);
-    checkRange("graspBiasShare", graspBiasShare, 0, 1);
-    const isRandom = waypointNoiseM > 0 || pushRadS > 0 || graspBiasShare > 0 && graspBiasShare < 1;
-    if (isRandom && random === undefined) {
-      throw new RangeError(
-        `Cannot demonstrate with waypointNoiseM ${waypointNoiseM} m, pushRadS ${pushRadS} rad/s and ` +
-          `graspBiasShare ${graspBiasShare}: pass a random source`,
-      );
-    }
     this.#robot = robot;
-    this.#options = {
-      waypointNoiseM,
-      pushRadS,
-      graspBiasM,
-      graspBiasShare,
-      random: random ?? (() => 0),
-    };
-    this.#phases = this.#plan();
+    this.#task = task;
+    this.#speedRadS = speed * SPEED_RAD_S;
+    this.#graspBiasM = graspBiasM;
   }
 
-  /** Begin with the first phase. */
+  /** Begin from where the robot is now. */
   reset(): void {
-    this.#joints = { left: RESET_POSE_RAD, right: RESET_POSE_RAD };
-    const { graspBiasM, graspBiasShare, random } = this.#options;
-    const isBiased = graspBiasShare === 1 || graspBiasShare > 0 && random() < graspBiasShare;
-    this.#graspHeightM = GRASP_HEIGHT_M + (isBiased ? graspBiasM : 0);
-    this.#motion.reset();
-    this.#enter(0);
+    this.#intent = undefined;
   }
 
-  /** The next point of the path; enters the next phase when this one is over. */
+  /** The next point of the line, or the first of a new one. */
   act(): Float32Array {
-    const isThere = this.#motion.remainingRad("left") === 0 &&
-      this.#motion.remainingRad("right") === 0;
-    if (isThere && this.#dwell-- <= 0 && this.#phase < this.#phases.length - 1) {
-      this.#enter(this.#phase + 1);
+    this.#robot.readState(this.#state);
+    const { siteXpos } = this.#robot.data.views;
+    const intent = decide({
+      cube: this.#task.cubePosition,
+      leftPinch: [siteXpos[0], siteXpos[1], siteXpos[2]],
+      rightPinch: [siteXpos[3], siteXpos[4], siteXpos[5]],
+      rightGripper: this.#state[armOffset("right") + JOINTS_PER_ARM],
+    }, this.#graspBiasM);
+    if (!isSame(intent, this.#intent)) this.#setOut(intent);
+    this.#stepsOnLine++;
+    for (const arm of ARM_NAMES) this.#advance(arm);
+    this.#action[armOffset("left") + JOINTS_PER_ARM] = intent.leftGripper;
+    this.#action[armOffset("right") + JOINTS_PER_ARM] = intent.rightGripper;
+    return this.#action;
+  }
+
+  #setOut(intent: Intent): void {
+    this.#intent = intent;
+    this.#stepsOnLine = 0;
+    this.#from.set(this.#state);
+    for (const arm of ARM_NAMES) {
+      // Always solved from the same pose: one place, one plan.
+      this.#to.set(solveIk(arm, intent[arm], RESET_POSE_RAD).joints, armOffset(arm));
     }
-    this.#push();
-    return this.#motion.advance();
   }
 
-  /** One step in {@link PUSH_INTERVAL}, every joint is jolted; the servos bring it back. */
-  #push(): void {
-    const { pushRadS, random } = this.#options;
-    if (pushRadS === 0 || random() * PUSH_INTERVAL >= 1) return;
-    const { qvel } = this.#robot.data.views;
-    for (let arm = 0; arm < 2; arm++) {
-      for (let j = 0; j < JOINTS_PER_ARM; j++) {
-        qvel[arm * SERVOS_PER_ARM + j] += pushRadS * normal(random);
-      }
+  /** All joints of an arm arrive together. Commands lead the servos' lag, and gravity. */
+  #advance(arm: ArmName): void {
+    const first = armOffset(arm), dof = ARM_NAMES.indexOf(arm) * SERVOS_PER_ARM;
+    const { qfrcBias } = this.#robot.data.views;
+    let lengthRad = 1e-6;
+    for (let i = first; i < first + JOINTS_PER_ARM; i++) {
+      lengthRad = Math.max(lengthRad, Math.abs(this.#to[i] - this.#from[i]));
+    }
+    const seconds = SERVO_LAG_S + this.#stepsOnLine / CONTROL_RATE_HZ;
+    const share = Math.min(1, this.#speedRadS * seconds / lengthRad);
+    for (let j = 0; j < JOINTS_PER_ARM; j++) {
+      const i = first + j;
+      const point = this.#from[i] + share * (this.#to[i] - this.#from[i]);
+      const { min, max } = JOINT_RANGES_RAD[j];
+      const command = point + qfrcBias[dof + j] / LINKS[j].kp;
+      this.#action[i] = Math.min(max, Math.max(min, command));
     }
   }
+}
 
-  #enter(phase: number): void {
-    this.#phase = phase;
-    this.#dwell = Math.round(this.#phases[phase].dwellSteps / this.#speed);
-    this.#phases[phase].begin();
-  }
-
-  #move(arm: ArmName, goal: IkGoal): void {
-    this.#joints[arm] = solveIk(arm, goal, this.#joints[arm]).joints;
-    this.#motion.moveArm(arm, this.#joints[arm]);
-  }
-
-  /** Where the left gripper reaches: for the cube, or where it should be if the right one lost it. */
-  #heldCube(): Vec3 {
-    const cube = this.#task.cubePosition;
-    const offM = Math.hypot(...cube.map((x, k) => x - MEETING_POINT[k]));
-    return offM < STANDOFF_M ? cube : MEETING_POINT;
-  }
-
-  #plan(): Phase[] {
-    const down: Vec3 = [0, 0, -1];
-    const overCube = (height: number): IkGoal => {
-      const [x, y] = this.#task.cubePosition;
-      const yaw = this.#task.cubeYawRad;
-      return {
-        position: [x, y, height],
-        approach: down,
-        opening: [-Math.sin(yaw), Math.cos(yaw), 0],
-      };
-    };
-    const near = (goal: IkGoal): IkGoal => {
-      const [x, y, z] = goal.position;
-      const { waypointNoiseM, random } = this.#options;
-      if (waypointNoiseM === 0) return goal;
-      const off = () => waypointNoiseM * normal(random);
-      return { ...goal, position: [x + off(), y + off(), z + off()] };
-    };
-    const [mx, my, mz] = MEETING_POINT;
-    const leftTo = (position: Vec3): IkGoal => ({
-      position,
-      approach: [1, 0, 0],
-      opening: [0, 0, 1],
-    });
-    return [
-      {
-        begin: () => {
-          this.#motion.setGripper("right", 1);
-          this.#motion.setGripper("left", 1);
-          this.#move("right", near({ position: LOOKOUT, approach: down, opening: [0, 1, 0] }));
-        },
-        dwellSteps: 5,
-      },
-      { begin: () => this.#move("right", overCube(GRASP_HEIGHT_M + HOVER_M)), dwellSteps: 0 },
-      { begin: () => this.#move("right", overCube(this.#graspHeightM)), dwellSteps: 10 },
-      { begin: () => this.#motion.setGripper("right", GRASP), dwellSteps: 20 },
-      { begin: () => this.#move("right", near(overCube(GRASP_HEIGHT_M + LIFT_M))), dwellSteps: 0 },
-      {
-        begin: () => {
-          this.#move(
-            "right",
-            near({ position: MEETING_POINT, approach: [-1, 0, 0], opening: [0, 1, 0] }),
-          );
-          this.#move("left", near(leftTo([mx - STANDOFF_M, my, mz])));
-        },
-        dwellSteps: 15,
-      },
-      { begin: () => this.#move("left", leftTo(this.#heldCube())), dwellSteps: 10 },
-      { begin: () => this.#motion.setGripper("left", GRASP), dwellSteps: 20 },
-      { begin: () => this.#motion.setGripper("right", 1), dwellSteps: 15 },
-      {
-        begin: () => {
-          this.#move("right", {
-            position: [mx + 2 * STANDOFF_M, my, mz],
-            approach: [-1, 0, 0],
-            opening: [0, 1, 0],
-          });
-          this.#move("left", leftTo([mx - STANDOFF_M, my, mz]));
-        },
-        dwellSteps: 0,
-      },
-    ];
-  }
+function isSame(intent: Intent, before: Intent | undefined): boolean {
+  const isNear = (a: Vec3, b: Vec3) => distanceM(a, b) <= SAME_GOAL_M;
+  return before?.name === intent.name && isNear(intent.right.position, before.right.position) &&
+    isNear(intent.left.position, before.left.position);
 }

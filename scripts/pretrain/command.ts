@@ -96,31 +96,29 @@ export const COMMAND = {
       description: "How far above its right place the demonstrator of transfer_cube grasps the " +
         "cube: a constant error.",
     },
-    graspBiasShare: {
+    disturbShare: {
       kind: "number",
-      default: 1,
+      default: 0.4,
       minimum: 0,
       maximum: 1,
-      description: "Share of the demonstrations of transfer_cube that have that error.",
-    },
-    waypointNoise: {
-      kind: "number",
-      default: 0.015,
-      minimum: 0,
-      maximum: 0.1,
-      unit: "m",
-      description: "Standard deviation, along each axis, of the points that the demonstrator of " +
-        "transfer_cube passes on its way.",
-    },
-    push: {
-      kind: "number",
-      default: 0,
-      minimum: 0,
-      maximum: 10,
-      unit: "rad/s",
       description:
-        "Standard deviation of pushes to the joints' speeds, from which the demonstrator " +
-        "of transfer_cube shows how to get back.",
+        "Share of the chunks of transfer_cube that are spoiled while recording, so that " +
+        "demonstrations show ways back.",
+    },
+    disturbJoints: {
+      kind: "number",
+      default: 0.12,
+      minimum: 0,
+      maximum: 1,
+      unit: "rad",
+      description: "Standard deviation of a spoiled chunk's offset on each joint.",
+    },
+    disturbGrippers: {
+      kind: "number",
+      default: 0.08,
+      minimum: 0,
+      maximum: 1,
+      description: "Share of the spoiled chunks in which a gripper opens or closes at random.",
     },
     boxMargin: {
       kind: "number",

@@ -1,0 +1,134 @@
+/**
+ * Records what the demonstrator would do wherever a disturbed robot gets to.
+ *
+ * At every chunk the demonstrator is asked what it would do from here, on a copy of the robot; that is
+ * the example. The robot itself executes the same chunk, or one that noise has spoiled. So examples
+ * show ways back from mistakes, and never the mistakes (DART: Laskey et al., "DART: Noise Injection for
+ * Robust Imitation Learning", 2017).
+ *
+ * @module
+ */
+
+import { ALOHA_DIM, ARM_DIM } from "../../common/robot/aloha.ts";
+import { normal, type RandomSource } from "../../common/random.ts";
+import { SimulatedAloha, type SimulationOptions } from "./aloha_sim.ts";
+import type { Demonstration } from "./demonstrations.ts";
+import { createDemonstrator, type Demonstrator, type DemonstratorOptions } from "./demonstrator.ts";
+
+/** How the robot is disturbed. */
+export interface Disturbance {
+  /** Share of the chunks that are spoiled, 0–1. */
+  readonly share: number;
+  /** Standard deviation of the offset that a spoiled chunk has on each joint, in rad. */
+  readonly jointRad: number;
+  /** Share of the spoiled chunks in which a gripper opens or closes at random, 0–1. */
+  readonly gripperShare: number;
+}
+
+/** How to record. */
+export interface CorrectionOptions {
+  /** Episodes to record. */
+  readonly episodes: number;
+  /** Seed of the first episode; the others follow. */
+  readonly firstSeed: number;
+  /** H, and the control steps from one example to the next. */
+  readonly horizon: number;
+  /** How the robot is disturbed. */
+  readonly disturbance: Disturbance;
+  /** Independent uniform numbers in [0, 1). */
+  readonly random: RandomSource;
+  /** Called after each episode. */
+  readonly onEpisode?: (episode: number, isSuccess: boolean) => void;
+}
+
+/** Says what the demonstrator would do from where a robot is. Owner of the copy that it tries on. */
+export class Adviser implements Disposable {
+  readonly #copy: SimulatedAloha;
+  readonly #demonstrator: Demonstrator;
+
+  private constructor(copy: SimulatedAloha, demonstrator: Demonstrator) {
+    this.#copy = copy;
+    this.#demonstrator = demonstrator;
+  }
+
+  /** Make the copy. */
+  static async create(
+    simulation: SimulationOptions,
+    options: DemonstratorOptions,
+  ): Promise<Adviser> {
+    const copy = await SimulatedAloha.create({ ...simulation, imageSize: 1, maxEpisodeSteps: 1e6 });
+    return new Adviser(copy, createDemonstrator(copy, options));
+  }
+
+  /** The demonstrator's next H commands, `[H, 14]`; past success the last one is repeated. */
+  advise(robot: SimulatedAloha, horizon: number): Float32Array {
+    const copy = this.#copy;
+    copy.resetSync(0);
+    const { qpos, qvel, ctrl } = robot.data.views;
+    copy.data.views.qpos.set(qpos);
+    copy.data.views.qvel.set(qvel);
+    copy.data.views.ctrl.set(ctrl);
+    copy.data.forward();
+    this.#demonstrator.reset();
+    const chunk = new Float32Array(horizon * ALOHA_DIM);
+    for (let h = 0; h < horizon; h++) {
+      const at = h * ALOHA_DIM;
+      if (copy.hasEnded) chunk.copyWithin(at, at - ALOHA_DIM, at);
+      else {
+        const action = this.#demonstrator.act();
+        chunk.set(action, at);
+        copy.stepSync(action);
+      }
+    }
+    return chunk;
+  }
+
+  /** Free the copy. */
+  [Symbol.dispose](): void {
+    this.#copy[Symbol.dispose]();
+  }
+}
+
+/** Let the demonstrator practise on a disturbed robot and record it. */
+export function recordCorrections(
+  robot: SimulatedAloha,
+  adviser: Adviser,
+  options: CorrectionOptions,
+): { examples: Demonstration[]; successRate: number } {
+  const { episodes, firstSeed, horizon, disturbance, random } = options;
+  const examples: Demonstration[] = [];
+  let successes = 0;
+  for (let episode = 0; episode < episodes; episode++) {
+    robot.resetSync(firstSeed + episode);
+    let isSuccess = false;
+    while (!robot.hasEnded) {
+      const actions = adviser.advise(robot, horizon);
+      examples.push({ observation: robot.observeSync(), actions });
+      const executed = random() < disturbance.share ? spoil(actions, disturbance, random) : actions;
+      for (let h = 0; h < horizon && !robot.hasEnded; h++) {
+        isSuccess = robot.stepSync(executed.subarray(h * ALOHA_DIM, (h + 1) * ALOHA_DIM)).isSuccess;
+      }
+    }
+    if (isSuccess) successes++;
+    options.onEpisode?.(episode, isSuccess);
+  }
+  return { examples, successRate: successes / episodes };
+}
+
+/** A chunk with a constant error, so that the robot really gets somewhere else. */
+function spoil(
+  actions: Float32Array,
+  { jointRad, gripperShare }: Disturbance,
+  random: RandomSource,
+): Float32Array {
+  const spoilt = actions.slice();
+  const offset = Float32Array.from({ length: ALOHA_DIM }, () => jointRad * normal(random));
+  const turned = random() < gripperShare ? (random() < 0.7 ? 2 : 1) * ARM_DIM - 1 : -1;
+  const gripper = random() < 0.5 ? 0.3 : 1;
+  for (let i = 0; i < spoilt.length; i++) {
+    const j = i % ALOHA_DIM;
+    if (j === turned) spoilt[i] = gripper;
+    else if (j % ARM_DIM !== ARM_DIM - 1) spoilt[i] += offset[j];
+  }
+  return spoilt;
+}
