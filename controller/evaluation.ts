@@ -24,6 +24,8 @@ export interface EvaluationResult {
   readonly meanSteps: number;
   /** Mean tokens of a chunk. */
   readonly meanTokens: number;
+  /** Mean control steps executed of a chunk. */
+  readonly meanChunkSteps: number;
   /** Seconds that it took. */
   readonly seconds: number;
 }
@@ -78,6 +80,7 @@ export async function evaluatePolicy(
     meanReward: reward / episodes,
     meanSteps: steps / episodes,
     meanTokens: tokens / chunks,
+    meanChunkSteps: steps / chunks,
     seconds: (performance.now() - start) / 1000,
   };
 }

@@ -42,6 +42,10 @@ const COMMAND = {
     "precision",
     "numEnvs",
     "maxEpisodeSteps",
+    "executeSteps",
+    "executeStepsFinal",
+    "executeUncertainty",
+    "executeMinSteps",
   ],
   flags: {
     episodes: {
@@ -106,6 +110,7 @@ async function main(signal: AbortSignal): Promise<void> {
     temperature,
     seed,
     signal,
+    execution: config,
   });
 
   const { decoder, gpu } = policyStatus(policy);
@@ -122,6 +127,7 @@ async function main(signal: AbortSignal): Promise<void> {
     ["reward an episode", result.meanReward.toFixed(3)],
     ["steps an episode", result.meanSteps.toFixed(1)],
     ["tokens a chunk", result.meanTokens.toFixed(1)],
+    ["steps a chunk", result.meanChunkSteps.toFixed(1)],
     ["precision", precision],
     ["decoder", decoder],
     ["took", `${result.seconds.toFixed(1)} s on ${gpu ?? device.backend}`],

@@ -31,13 +31,15 @@ Deno.test("eval and bench measure what pretrain has just written", async () => {
     const measured = await run(
       "./eval.ts",
       ...["--checkpoint", checkpoint, "--episodes", "3", "--greedy", "--json", ...device],
-      ...["--precision", "int8"],
+      ...["--precision", "int8", "--execute-steps", "5", "--max-episode-steps", "20"],
     );
     assert.equal(measured.code, 0, measured.errors);
     const result = lastLine(measured.out);
     assert.equal(result.episodes, 3);
     assert.equal(result.temperature, 0);
     assert.equal(result.precision, "int8");
+    // An episode's last chunk may have fewer.
+    assert.ok(result.meanChunkSteps <= 5 && result.meanChunkSteps > 2, result.meanChunkSteps);
     assert.equal(result.successRate, result.successes / 3);
     const [low, high] = result.successInterval95;
     assert.ok(low <= result.successRate && result.successRate <= high);
