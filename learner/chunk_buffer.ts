@@ -9,7 +9,7 @@
  */
 
 import { endsEpisode } from "../common/chunk_end.ts";
-import type { ChunkTransition, Observation } from "../common/types.ts";
+import type { ChunkTransition } from "../common/types.ts";
 
 /** Consecutive chunks of one episode, ready to be trained on. */
 export interface Segment {
@@ -17,8 +17,6 @@ export interface Segment {
   readonly chunks: readonly ChunkTransition[];
   /** Value of the observation after the last one, if the episode goes on. */
   readonly nextValue?: number;
-  /** That observation. */
-  readonly nextObservation?: Observation;
 }
 
 /** What the buffer has left out. */
@@ -114,7 +112,6 @@ export class ChunkBuffer {
       segments.push({
         chunks: chunks.slice(0, count),
         nextValue: next?.value,
-        nextObservation: next?.observation,
       });
       left -= count;
       const rest = chunks.slice(count);

@@ -6,7 +6,7 @@
  */
 
 import type { Config } from "../common/config/config.ts";
-import type { ChunkTransition, Observation } from "../common/types.ts";
+import type { Observation } from "../common/types.ts";
 import type { Segment } from "./chunk_buffer.ts";
 import { computeGae, type Estimate } from "./ppo/gae.ts";
 import { type BySource, meanBySource, mixRewards, splitRewards } from "./ppo/reward_mix.ts";
@@ -68,21 +68,16 @@ export async function estimateSegments(
 }
 
 /**
- * Newness of the observation that each chunk led to, which is the one that the next chunk began with;
- * 0 where an episode ended, since nobody recorded what was seen then.
+ * Newness of the observation that each chunk began with. Where an episode ends nobody records what is
+ * seen; so that every chunk is rated, and once, it is the one before a chunk and not the one after it.
  */
 async function rateSegments(
   segments: readonly Segment[],
   rate: RateNewness,
 ): Promise<readonly (readonly number[])[]> {
-  const after = ({ chunks, nextObservation }: Segment, t: number): Observation | undefined =>
-    t + 1 < chunks.length ? chunks[t + 1].observation : nextObservation;
-  const seen = segments.flatMap((segment) =>
-    segment.chunks.flatMap((_: ChunkTransition, t) => after(segment, t) ?? [])
+  const rated = await rate(
+    segments.flatMap(({ chunks }) => chunks.map(({ observation }) => observation)),
   );
-  const rated = await rate(seen);
   let next = 0;
-  return segments.map((segment) =>
-    segment.chunks.map((_, t) => after(segment, t) ? rated[next++] : 0)
-  );
+  return segments.map(({ chunks }) => chunks.map(() => rated[next++]));
 }

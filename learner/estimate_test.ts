@@ -48,7 +48,7 @@ Deno.test("estimateSegments() mixes rewards by weights", async () => {
   assert.deepEqual(rewards, { environment: 1.5, human: 1.5, intrinsic: 0 });
 });
 
-Deno.test("estimateSegments() rewards a chunk for the observation that it led to", async () => {
+Deno.test("estimateSegments() rewards every chunk for what it began with, an episode's last one too", async () => {
   const observed = (prompt: string): Observation => ({ ...segment.chunks[0].observation, prompt });
   const chunks = ["a", "b", "c"].map((prompt, i) => chunk(i, { observation: observed(prompt) }));
   const asked: string[] = [];
@@ -58,14 +58,14 @@ Deno.test("estimateSegments() rewards a chunk for the observation that it led to
   };
   const { estimates, rewards } = await estimateSegments(
     [
-      { chunks, nextValue: 0, nextObservation: observed("d") },
-      { chunks: [chunk(0, { isTerminal: true, observation: observed("e") })] },
+      { chunks, nextValue: 0 },
+      { chunks: [chunk(0, { isTerminal: true, observation: observed("d") })] },
     ],
     { ...OPTIONS, intrinsicRewardWeight: 0.1 },
     rate,
   );
-  assert.deepEqual(asked, ["b", "c", "d"]);
-  const last = estimates.map(({ transition }) => transition.stepRewards[1]);
-  assert.deepEqual(last, [3, 4, 5, 2]);
-  assert.equal(rewards.intrinsic, 15);
+  assert.deepEqual(asked, ["a", "b", "c", "d"]);
+  const steps = estimates.map(({ transition }) => [...transition.stepRewards]);
+  assert.deepEqual(steps, [[2, 2], [3, 2], [4, 2], [5, 2]]);
+  assert.equal(rewards.intrinsic, 25);
 });

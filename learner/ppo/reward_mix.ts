@@ -19,10 +19,7 @@ export interface RewardParts {
   readonly environment: Float32Array;
   /** A person's, a step `[h]`: 0 but at the moments that were judged; none if absent. */
   readonly human?: Float32Array;
-  /**
-   * Newness of the observation after the chunk's last executed step, which the chunk led to; 0 if
-   * absent.
-   */
+  /** Newness of the observation that the chunk began with; 0 if absent. */
   readonly intrinsic?: number;
 }
 
@@ -56,7 +53,7 @@ export function splitRewards(
 export const ENVIRONMENT_ONLY: BySource = { environment: 1, human: 0, intrinsic: 0 };
 
 /**
- * Mix a chunk's rewards. The intrinsic one goes to the last step: it is about where the chunk led.
+ * Mix a chunk's rewards. The intrinsic one goes to the first step: it is about where the chunk began.
  * @param parts Rewards by source.
  * @param weights What each source is multiplied by, finite.
  * @throws RangeError if lengths differ, or a reward or a weight is not finite.
@@ -87,7 +84,7 @@ export function mixRewards(parts: RewardParts, weights: BySource): MixedReward {
   const stepRewards = environment.map((reward, i) =>
     weights.environment * reward + weights.human * (human?.[i] ?? 0)
   );
-  stepRewards[steps - 1] += weights.intrinsic * intrinsic;
+  stepRewards[0] += weights.intrinsic * intrinsic;
   return { stepRewards, total: sum(stepRewards), sums };
 }
 

@@ -10,7 +10,7 @@ const PARTS = {
 Deno.test("mixRewards() weighs each source and tells their sums apart", () => {
   const weights = { environment: 1, human: 0.5, intrinsic: 2 };
   const { stepRewards, total, sums } = mixRewards(PARTS, weights);
-  assert.deepEqual([...stepRewards], [1, -2, 3]);
+  assert.deepEqual([...stepRewards], [2, -2, 2]);
   assert.equal(total, 2);
   assert.deepEqual(sums, { environment: 3, human: -4, intrinsic: 0.5 });
 });
