@@ -1,6 +1,6 @@
 /**
- * Writes down what happens in a run: metrics to JSONL, W&B and Prometheus; runs, episodes and
- * checkpoints to the database. Trouble here is a warning and never stops training.
+ * Writes down what happens in a run: metrics to JSONL, W&B and Prometheus; runs, episodes, updates
+ * and checkpoints to the database. Trouble here is a warning and never stops training.
  * @module
  */
 
@@ -94,7 +94,16 @@ export class RunRecorder {
     this.#opened?.sink.log(record.update, flattenRecord(record));
     const episodes = this.#episodes;
     this.#episodes = [];
-    await this.#write("episodes", (database) => database.recordEpisodes(episodes));
+    await this.#write("an update", async (database) => {
+      await database.recordEpisodes(episodes);
+      const { runId } = this;
+      await database.recordUpdate({
+        ...record,
+        runId,
+        step: record.update,
+        finishedAtMs: Date.now(),
+      });
+    });
   }
 
   /** Note a checkpoint. */

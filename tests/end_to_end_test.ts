@@ -13,6 +13,7 @@ import { pretrain, Program } from "./program.ts";
 const METRICS = [
   ...["episodeReward", "chunkReward", "successRate", "policyLoss", "valueLoss", "entropy"],
   ...["approxKl", "clipFraction", "explainedVariance", "gradNorm", "chunksPerSecond", "weightAge"],
+  ...["rewardEnvironment", "rewardHuman", "rewardIntrinsic"],
   ...["behaviourGapMean", "behaviourGapMax", "behaviourKl", "behaviourGapTokens"],
 ];
 
@@ -171,6 +172,11 @@ async function trainTwice(start: string): Promise<void> {
   const episodes = readRows("train", "SELECT * FROM episodes");
   // Those that finished after the last update are recorded too.
   assert.ok(episodes.length > 0 && episodes.length >= Number(summary.episodes));
+  const made = readRows("train", "SELECT step, reward_environment FROM updates ORDER BY step");
+  assert.deepEqual(
+    made.map((row) => [row.step, row.reward_environment]),
+    updates.map((e) => [e.update, e.rewardEnvironment]),
+  );
   const saved = readRows("train", "SELECT path, step, policy_version FROM checkpoints");
   assert.deepEqual(saved.map((row) => ({ ...row })), [
     { path: `${folder}/train/step_2`, step: 2, policy_version: 2 },
@@ -183,7 +189,12 @@ function checkPages(
   { bodies, healthMs }: Awaited<ReturnType<typeof watch>>,
   longestUpdateMs: number,
 ): void {
-  assert.match(bodies.get(`${learnerUrl}/metrics`)!, /tendon_learner/);
+  for (const source of ["environment", "human", "intrinsic"]) {
+    assert.match(
+      bodies.get(`${learnerUrl}/metrics`)!,
+      RegExp(`^tendon_learner_reward_${source} `, "m"),
+    );
+  }
   assert.match(bodies.get(`${controllerUrl}/metrics`)!, /tendon_controller_connected/);
   const learner = JSON.parse(bodies.get(`${learnerUrl}/status`)!);
   assert.equal(learner.controllers.length, 1);

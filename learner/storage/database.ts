@@ -1,13 +1,13 @@
 /**
- * What happened, for asking later: runs, episodes and checkpoints in an SQL database.
+ * What happened, for asking later: runs, episodes, updates and checkpoints in an SQL database.
  *
  * @module
  */
 import { Kysely, SqliteDialect } from "kysely";
-import type { CheckpointRow, EpisodeRow, RunRow, Schema } from "./schema.ts";
+import type { CheckpointRow, EpisodeRow, RunRow, Schema, UpdateRow } from "./schema.ts";
 import { openSqlite } from "./sqlite.ts";
 
-/** SQLite takes at most 32,766 parameters a statement; an episode has 7. */
+/** SQLite takes at most 32,766 parameters a statement; an episode has 8. */
 const EPISODES_PER_STATEMENT = 1000;
 
 /** A run to record. */
@@ -28,14 +28,36 @@ export interface NewEpisode {
   readonly episodeId: string;
   /** A run that was recorded. */
   readonly runId: string;
-  /** Sum of rewards. */
+  /** Sum of rewards, whoever gave them. */
   readonly reward: number;
+  /** What of it people gave. */
+  readonly humanReward: number;
   /** Control steps executed. */
   readonly steps: number;
   /** Whether it met the success condition. */
   readonly isSuccess: boolean;
   /** Version of the weights that sampled its last chunk. */
   readonly policyVersion: number;
+  /** Milliseconds since 1970. */
+  readonly finishedAtMs: number;
+}
+
+/** An update to record. Rewards are means a chunk, before their weights. */
+export interface NewUpdate {
+  /** A run that was recorded. */
+  readonly runId: string;
+  /** Its number. */
+  readonly step: number;
+  /** Version of the weights that it made. */
+  readonly policyVersion: number;
+  /** Chunks that it trained on. */
+  readonly chunks: number;
+  /** What the environment gave. */
+  readonly rewardEnvironment: number;
+  /** What people gave. */
+  readonly rewardHuman: number;
+  /** What newness earned. */
+  readonly rewardIntrinsic: number;
   /** Milliseconds since 1970. */
   readonly finishedAtMs: number;
 }
@@ -124,6 +146,7 @@ export class LearnerDatabase {
         episode_id: episode.episodeId,
         run_id: episode.runId,
         reward: episode.reward,
+        human_reward: episode.humanReward,
         steps: episode.steps,
         is_success: episode.isSuccess ? 1 : 0,
         policy_version: episode.policyVersion,
@@ -133,6 +156,24 @@ export class LearnerDatabase {
         .onConflict((conflict) => conflict.column("episode_id").doNothing())
         .execute();
     }
+  }
+
+  /**
+   * Record an update.
+   * @param update The update.
+   * @throws {Error} If its run was not recorded, or the run has recorded an update of its number.
+   */
+  async recordUpdate(update: NewUpdate): Promise<void> {
+    await this.#db.insertInto("updates").values({
+      run_id: update.runId,
+      step: update.step,
+      policy_version: update.policyVersion,
+      chunks: update.chunks,
+      reward_environment: update.rewardEnvironment,
+      reward_human: update.rewardHuman,
+      reward_intrinsic: update.rewardIntrinsic,
+      finished_at: update.finishedAtMs,
+    }).execute();
   }
 
   /**
@@ -183,6 +224,16 @@ export class LearnerDatabase {
       successes: row.successes ?? 0,
       meanReward: row.meanReward ?? 0,
     };
+  }
+
+  /**
+   * Updates of a run, the latest first.
+   * @param runId The run.
+   * @param limit Rows at most; default 100.
+   */
+  updates(runId: string, limit: number = 100): Promise<UpdateRow[]> {
+    return this.#db.selectFrom("updates").selectAll().where("run_id", "=", runId)
+      .orderBy("step", "desc").limit(limit).execute();
   }
 
   /**

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
 import { LearnerDatabase, type NewEpisode } from "./database.ts";
+import { MIGRATIONS } from "./schema.ts";
 
 const RUN = { runId: "run-1", name: "reach", config: { seed: 3 }, startedAtMs: 1000 };
 
@@ -9,6 +10,7 @@ function episode(index: number, changes: Partial<NewEpisode> = {}): NewEpisode {
     episodeId: `episode-${index}`,
     runId: "run-1",
     reward: index / 2,
+    humanReward: index / 4,
     steps: 100 + index,
     isSuccess: index % 2 === 0,
     policyVersion: index,
@@ -55,6 +57,7 @@ Deno.test("LearnerDatabase keeps runs, episodes and checkpoints in a file", asyn
       episode_id: "episode-2",
       run_id: "run-1",
       reward: 1,
+      human_reward: 0.5,
       steps: 102,
       is_success: 1,
       policy_version: 2,
@@ -62,6 +65,45 @@ Deno.test("LearnerDatabase keeps runs, episodes and checkpoints in a file", asyn
     });
     assert.equal((await second.checkpoints("run-1"))[0].policy_version, 11);
     await second.close();
+  });
+});
+
+Deno.test("LearnerDatabase keeps an update's rewards by who gave them", async () => {
+  const database = new LearnerDatabase("sqlite::memory:");
+  await database.startRun(RUN);
+  const numbers = { rewardEnvironment: 1.5, rewardHuman: -0.5, rewardIntrinsic: 0.25, chunks: 8 };
+  const update = { runId: "run-1", step: 1, policyVersion: 4, finishedAtMs: 5000, ...numbers };
+  await database.recordUpdate(update);
+  await database.recordUpdate({ ...update, step: 2 });
+  await assert.rejects(database.recordUpdate(update), /UNIQUE/);
+  const rows = await database.updates("run-1");
+  assert.deepEqual(rows.map(({ step }) => step), [2, 1]);
+  assert.deepEqual({ ...rows[1] }, {
+    run_id: "run-1",
+    step: 1,
+    policy_version: 4,
+    chunks: 8,
+    reward_environment: 1.5,
+    reward_human: -0.5,
+    reward_intrinsic: 0.25,
+    finished_at: 5000,
+  });
+  await database.close();
+});
+
+Deno.test("LearnerDatabase brings a file of the first release up to date", async () => {
+  await inTempFile(async (path) => {
+    const old = new DatabaseSync(path);
+    old.exec(MIGRATIONS[0]);
+    old.exec(`PRAGMA user_version = 1;
+      INSERT INTO runs VALUES ('run-1', 'reach', '{}', 1, NULL, NULL);
+      INSERT INTO episodes VALUES ('episode-0', 'run-1', 2.5, 40, 1, 3, 9)`);
+    old.close();
+    const database = new LearnerDatabase(`sqlite:${path}`);
+    const [row] = await database.episodes("run-1");
+    assert.deepEqual([row.reward, row.human_reward], [2.5, 0]);
+    assert.deepEqual(await database.updates("run-1"), []);
+    await database.close();
   });
 });
 

@@ -26,8 +26,10 @@ export interface EpisodeRow {
   episode_id: string;
   /** The run that trained on it. */
   run_id: string;
-  /** Sum of rewards. */
+  /** Sum of rewards, whoever gave them. */
   reward: number;
+  /** What of it people gave. */
+  human_reward: number;
   /** Control steps executed. */
   steps: number;
   /** Whether it met the success condition. */
@@ -35,6 +37,26 @@ export interface EpisodeRow {
   /** Version of the weights that sampled its last chunk. */
   policy_version: number;
   /** When its last chunk arrived. */
+  finished_at: number;
+}
+
+/** One update of the policy. Rewards are means a chunk, before their weights. */
+export interface UpdateRow {
+  /** The run that made it. */
+  run_id: string;
+  /** Its number. */
+  step: number;
+  /** Version of the weights that it made. */
+  policy_version: number;
+  /** Chunks that it trained on. */
+  chunks: number;
+  /** What the environment gave. */
+  reward_environment: number;
+  /** What people gave. */
+  reward_human: number;
+  /** What newness earned. */
+  reward_intrinsic: number;
+  /** When it was done. */
   finished_at: number;
 }
 
@@ -58,6 +80,8 @@ export interface Schema {
   runs: RunRow;
   /** Episodes. */
   episodes: EpisodeRow;
+  /** Updates. */
+  updates: UpdateRow;
   /** Checkpoints. */
   checkpoints: CheckpointRow;
 }
@@ -93,4 +117,16 @@ export const MIGRATIONS: readonly string[] = [
      created_at INTEGER NOT NULL
    ) STRICT;
    CREATE INDEX checkpoints_by_run ON checkpoints (run_id, step);`,
+  `ALTER TABLE episodes ADD COLUMN human_reward REAL NOT NULL DEFAULT 0;
+   CREATE TABLE updates (
+     run_id TEXT NOT NULL REFERENCES runs (run_id),
+     step INTEGER NOT NULL,
+     policy_version INTEGER NOT NULL,
+     chunks INTEGER NOT NULL,
+     reward_environment REAL NOT NULL,
+     reward_human REAL NOT NULL,
+     reward_intrinsic REAL NOT NULL,
+     finished_at INTEGER NOT NULL,
+     PRIMARY KEY (run_id, step)
+   ) STRICT;`,
 ];
