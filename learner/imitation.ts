@@ -6,11 +6,12 @@
 import * as tf from "@tensorflow/tfjs";
 import type { Scalar } from "../common/policy/tensors.ts";
 import { ActorCritic } from "../common/policy/actor_critic.ts";
-import { postfixLosses } from "../common/policy/network.ts";
+import { postfixLosses, postfixStates } from "../common/policy/network.ts";
 import { buildPostfix } from "../common/tokenizer/prompt.ts";
 import type { Observation } from "../common/types.ts";
 import { yieldToEventLoop } from "../common/yield_to_event_loop.ts";
 import { clippedGradients } from "./ppo/gradients.ts";
+import { SceneQuestion } from "./scene_question.ts";
 
 /** One tokenised example. */
 export interface ImitationExample {
@@ -18,15 +19,19 @@ export interface ImitationExample {
   readonly observation: Observation;
   /** FAST ids of the demonstrated chunk. */
   readonly tokens: Int32Array;
+  /** Where things are, about as large as 1: the answer to {@link SceneQuestion}, if it is asked. */
+  readonly scene?: Float32Array;
 }
 
 /**
  * Cross-entropy of the postfix (`Action: `, FAST tokens, `|`, EOS), in nats a token: the mean over
  * all postfix tokens of the batch. Call inside a gradient function or `tf.tidy`.
+ * @param asked A question beside it: its loss is added, times a weight.
  */
 export function imitationLoss(
   policy: ActorCritic,
   examples: readonly ImitationExample[],
+  asked?: { readonly question: SceneQuestion; readonly weight: number },
 ): Scalar {
   const { network, assets } = policy;
   const { gemma, fastSkipTokens } = network.variant;
@@ -36,8 +41,12 @@ export function imitationLoss(
   // openpi gives every row the same weight; here every token has it, long chunks count for more.
   const lengths = postfix.map((row) => row.length);
   const count = lengths.reduce((sum, n) => sum + n, 0);
-  const losses = postfixLosses(network, input, postfix);
-  return tf.sum(tf.mul(losses, tf.tensor1d(lengths.map((n) => n / count)))) as Scalar;
+  const states = postfixStates(network, input, postfix);
+  const losses = postfixLosses(network, input, postfix, states);
+  const loss = tf.sum(tf.mul(losses, tf.tensor1d(lengths.map((n) => n / count)))) as Scalar;
+  if (asked === undefined) return loss;
+  const answers = asked.question.loss(states, examples.map(({ scene }) => scene!));
+  return tf.add(loss, tf.mul(answers, asked.weight)) as Scalar;
 }
 
 /** How to train. */
@@ -46,6 +55,8 @@ export interface ImitationOptions {
   readonly steps: number;
   /** Examples a step. */
   readonly batchSize: number;
+  /** Weight of the question of where things are ({@link SceneQuestion}); 0 or nothing asks none. */
+  readonly sceneWeight?: number;
   /** Peak step size; it warms up over the first 5 % and decays to a tenth as a cosine. */
   readonly learningRate: number;
   /** Independent uniform numbers in [0, 1). */
@@ -61,7 +72,13 @@ export async function trainImitation(
   options: ImitationOptions,
 ): Promise<void> {
   const { steps, batchSize, random } = options;
-  const variables = policy.network.backbone.select(() => true);
+  const weight = options.sceneWeight ?? 0;
+  using question = weight === 0 ? undefined : new SceneQuestion(
+    policy.network.variant.gemma.width,
+    examples[0].scene?.length ?? 0,
+  );
+  const asked = question && { question, weight };
+  const variables = [...policy.network.backbone.select(() => true), ...question?.variables ?? []];
   const optimizer = tf.train.adam(options.learningRate, 0.9, 0.95, 1e-8);
   let batches: ImitationExample[][] = [];
   for (let step = 0; step < steps; step++) {
@@ -70,7 +87,7 @@ export async function trainImitation(
     (optimizer as unknown as { learningRate: number }).learningRate = options.learningRate *
       schedule(step / steps);
     const { loss, gradients } = await clippedGradients(
-      () => imitationLoss(policy, batch),
+      () => imitationLoss(policy, batch, asked),
       variables,
       1,
     );

@@ -233,10 +233,11 @@ async function main(signal: AbortSignal): Promise<void> {
     ? await startAfresh(config, examples, { ...flags, random })
     : await startFrom(config, random);
   const { policy, policy: { assets, shape } } = start;
-  const tokenized = examples.map(({ observation, actions }) => {
+  const tokenized = examples.map(({ observation, actions, scene }) => {
     const raw = toPolicyActions(actions, observation.state, actionDim, shape);
     const normalized = normalizeActions(raw, assets.stats);
-    return { observation, tokens: assets.fast.encode(normalized, config.horizon, actionDim) };
+    const tokens = assets.fast.encode(normalized, config.horizon, actionDim);
+    return { observation, tokens, scene };
   });
   const meanTokens = tokenized.reduce((sum, e) => sum + e.tokens.length, 0) / tokenized.length;
   log.info(`${assets.fast.vocabSize} action tokens, ${meanTokens.toFixed(1)} a chunk`);
@@ -250,6 +251,7 @@ async function main(signal: AbortSignal): Promise<void> {
     steps: flags.steps,
     batchSize: flags.batch,
     learningRate: flags.imitationLearningRate,
+    sceneWeight: task === "transfer_cube" ? flags.sceneWeight : 0,
     random,
     onStep: (step, loss) => {
       signal.throwIfAborted();

@@ -238,29 +238,43 @@ export function postfixLogits(
   input: NetworkInput,
   postfix: readonly Int32Array[],
 ): Tensor3D {
+  return wordLogits(net.backbone, postfixStates(net, input, postfix));
+}
+
+/**
+ * The hidden states that {@link postfixLogits} reads: `[B, T, D]`. The first of a row has seen all that
+ * is to be seen, and no action.
+ * @param postfix As for {@link postfixLogits}.
+ */
+export function postfixStates(
+  net: Network,
+  input: NetworkInput,
+  postfix: readonly Int32Array[],
+): Tensor3D {
   const steps = Math.max(...postfix.map((p) => p.length));
   // Training counts positions naturally, whatever the variant decodes with.
   const unforced = { ...input, ids: { ...input.ids, forced: new Int32Array(0) } };
   const layout = layoutOf(net, unforced, steps - 1);
   const fed = postfix.map((row) => Array.from(row.slice(0, steps - 1)));
-  const hidden = runGemma(net.backbone, net.variant.gemma, {
+  return runGemma(net.backbone, net.variant.gemma, {
     ...embedSequence(net, unforced, layout, fed, "training"),
     readFrom: layout.imageTokens + layout.promptTokens - 1,
   });
-  return wordLogits(net.backbone, hidden);
 }
 
 /**
  * Next-token cross-entropy of given words behind the prompt, openpi's `compute_loss`.
  * @param postfix Language ids of each row behind the prompt, at least one.
+ * @param states {@link postfixStates} of them, where they are at hand.
  * @returns `[B]`: each row's mean over its own words, in nats a token.
  */
 export function postfixLosses(
   net: Network,
   input: NetworkInput,
   postfix: readonly Int32Array[],
+  states: Tensor3D = postfixStates(net, input, postfix),
 ): Tensor1D {
-  const logProbs = tf.logSoftmax(postfixLogits(net, input, postfix));
+  const logProbs = tf.logSoftmax(wordLogits(net.backbone, states));
   const [batch, steps, vocab] = logProbs.shape as [number, number, number];
   const weights = new Float32Array(batch * steps * vocab);
   postfix.forEach((row, b) => {

@@ -244,7 +244,7 @@ async function openWorld(
   },
 ): Promise<EpisodeWorld> {
   const { kind, prompt, autoStart, cameras, policy, robot, logger } = parts;
-  const { maxEpisodeSteps, task } = config;
+  const { maxEpisodeSteps, task, transferCubeReward } = config;
   if (kind === "aloha") {
     const { operator } = robot;
     return new CameraWorld({
@@ -257,6 +257,12 @@ async function openWorld(
     });
   }
   const imageSize = policy.shape.variant.siglip.imageSize;
-  const scene = await SceneWorld.create({ task, imageSize, maxEpisodeSteps, now: sharedNowMs });
+  const scene = await SceneWorld.create({
+    task,
+    transferCube: { pays: transferCubeReward },
+    imageSize,
+    maxEpisodeSteps,
+    now: sharedNowMs,
+  });
   return cameras === null ? scene : withPictures(scene, cameras, logger);
 }

@@ -13,6 +13,7 @@ import { ALOHA_DIM, ARM_DIM } from "../../common/robot/aloha.ts";
 import { normal, type RandomSource } from "../../common/random.ts";
 import { SimulatedAloha, type SimulationOptions } from "./aloha_sim.ts";
 import type { Demonstration } from "./demonstrations.ts";
+import { TransferCubeTask } from "./transfer_cube_task.ts";
 import { createDemonstrator, type Demonstrator, type DemonstratorOptions } from "./demonstrator.ts";
 
 /** How the robot is disturbed. */
@@ -103,7 +104,7 @@ export function recordCorrections(
     let isSuccess = false;
     while (!robot.hasEnded) {
       const actions = adviser.advise(robot, horizon);
-      examples.push({ observation: robot.observeSync(), actions });
+      examples.push({ observation: robot.observeSync(), actions, scene: cubeFromGripper(robot) });
       const executed = random() < disturbance.share ? spoil(actions, disturbance, random) : actions;
       for (let h = 0; h < horizon && !robot.hasEnded; h++) {
         isSuccess = robot.stepSync(executed.subarray(h * ALOHA_DIM, (h + 1) * ALOHA_DIM)).isSuccess;
@@ -131,4 +132,11 @@ function spoil(
     else if (j % ARM_DIM !== ARM_DIM - 1) spoilt[i] += offset[j];
   }
   return spoilt;
+}
+
+/** From the right pinch point to the cube, in the world, in decimetres. */
+function cubeFromGripper({ task, data }: SimulatedAloha): Float32Array | undefined {
+  if (!(task instanceof TransferCubeTask)) return undefined;
+  const { siteXpos } = data.views;
+  return Float32Array.from(task.cubePosition, (x, k) => 10 * (x - siteXpos[3 + k]));
 }

@@ -15,6 +15,8 @@ export interface Demonstration {
   readonly observation: Observation;
   /** The next H commanded targets, `[H, 14]`; past the episode's end the last one is repeated. */
   readonly actions: Float32Array;
+  /** Where things are, about as large as 1; no policy sees it. */
+  readonly scene?: Float32Array;
 }
 
 /** How to record. */

@@ -120,6 +120,14 @@ export const COMMAND = {
       maximum: 1,
       description: "Share of the spoiled chunks in which a gripper opens or closes at random.",
     },
+    sceneWeight: {
+      kind: "number",
+      default: 1,
+      minimum: 0,
+      maximum: 100,
+      description: "Weight of a second loss of transfer_cube: the policy is also asked where the " +
+        "cube is; 0 does not ask.",
+    },
     boxMargin: {
       kind: "number",
       default: 0.025,
