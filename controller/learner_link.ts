@@ -325,7 +325,9 @@ export class LearnerLink {
     const duplicates = this.#outbox.acknowledge(duplicateIds);
     this.#counts.acked += this.#outbox.acknowledge(chunkIds) + duplicates;
     this.#counts.duplicates += duplicates;
-    this.#counts.refused += this.#outbox.acknowledge(refusedIds);
+    this.#outbox.acknowledge(refusedIds);
+    // Some were acknowledged before, and are held no more.
+    this.#counts.refused += refusedIds.length;
     this.#pump();
   }
 

@@ -64,7 +64,7 @@ export interface LinkCounts {
   readonly acked: number;
   /** Of those, the ones it had accepted before. */
   readonly duplicates: number;
-  /** Chunks that the learner found invalid. */
+  /** Chunks that the learner found invalid; some of them it had accepted before. */
   readonly refused: number;
   /** Chunks dropped because the outbox was full. */
   readonly dropped: number;

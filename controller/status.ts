@@ -49,6 +49,7 @@ const GAUGES: readonly [string, string, (status: ControllerStatus) => number][] 
   ["chunks_sent", "Chunks sent", (now) => now.counts.sent],
   ["chunks_resent", "Chunks sent again after a broken connection", (now) => now.counts.resent],
   ["chunks_acked", "Chunks that the learner accepted", (now) => now.counts.acked],
+  ["chunks_refused", "Chunks that the learner found invalid", (now) => now.counts.refused],
   ["chunks_dropped", "Chunks dropped because the outbox was full", (now) => now.counts.dropped],
   ["chunks_queued", "Chunks waiting for the learner", (now) => now.counts.queued],
   ["reconnects", "Connections after the first", (now) => now.counts.reconnects],

@@ -128,6 +128,7 @@ async function run(
     progress,
     signal: NEVER,
     publish: () => {},
+    refuse: () => {},
     onUpdate: async (record, newWeights) => {
       records.push(record);
       weights = newWeights;

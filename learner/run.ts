@@ -8,7 +8,7 @@ import type { CheckpointMetadata } from "../common/checkpoint/metadata.ts";
 import type { Config } from "../common/config/config.ts";
 import { chooseCheckpoint } from "../common/policy/choose_checkpoint.ts";
 import { chooseOrRandom, loadFailurePolicy } from "../common/policy/load_failure.ts";
-import type { Logger } from "../common/types.ts";
+import type { ChunkTransition, Logger } from "../common/types.ts";
 import { CheckpointWriter } from "./checkpoint_writer.ts";
 import { ChunkBuffer } from "./chunk_buffer.ts";
 import { EpisodeLog } from "./episode_log.ts";
@@ -88,6 +88,8 @@ export async function runLearner(
   if (stored && stored.chunks.length > 0) {
     logger.info(`${stored.chunks.length} chunks that waited when the run stopped are there again`);
   }
+  // Of chunks that a run resumed with nobody knows it.
+  const senders = new WeakMap<ChunkTransition, string>();
   const dedup = new ChunkDedup(undefined, stored?.acceptedIds);
   const episodes = new EpisodeLog(
     stored?.episodesTotal ?? progress.episodes,
@@ -112,8 +114,9 @@ export async function runLearner(
       progress: runProgress(config, progress),
       tensors: ready.weights,
     },
-    intake: createIntake(dedup, (chunk) => {
+    intake: createIntake(dedup, (chunk, controllerId) => {
       buffer.add(chunk);
+      senders.set(chunk, controllerId);
       recorder.episode(episodes.add(chunk));
     }),
     status: () => ({
@@ -170,6 +173,11 @@ export async function runLearner(
       signal,
       publish: (version, tensors) =>
         server.publish(version, tensors, runProgress(config, progress)),
+      refuse: (refused) => {
+        for (const [sender, own] of Map.groupBy(refused, ({ chunk }) => senders.get(chunk))) {
+          server.refuse(sender, own.map(({ refusal }) => refusal));
+        }
+      },
       onUpdate: async (record, newWeights) => {
         latest = record;
         weights = newWeights;

@@ -4,8 +4,9 @@
  */
 
 import type { Config } from "../common/config/config.ts";
-import type { HostTensor, Observation } from "../common/types.ts";
-import type { ChunkBuffer } from "./chunk_buffer.ts";
+import type { ChunkTransition, HostTensor, Observation } from "../common/types.ts";
+import type { RefusedTransition } from "../common/wire/messages.ts";
+import type { ChunkBuffer, Segment } from "./chunk_buffer.ts";
 import type { EpisodeLog, FinishedEpisode } from "./episode_log.ts";
 import { estimateSegments } from "./estimate.ts";
 import { stepSizeScale } from "./learning_rate.ts";
@@ -28,7 +29,7 @@ export interface Progress {
 }
 
 /** One update's numbers: what goes to metrics, and to whoever watches. */
-export interface UpdateRecord extends UpdateMetrics {
+export interface UpdateRecord extends Omit<UpdateMetrics, "refusedChunks"> {
   /** Number of the update. */
   readonly update: number;
   /** Version of the weights that it made. */
@@ -69,6 +70,14 @@ export interface UpdateRecord extends UpdateMetrics {
   readonly tensors: number;
 }
 
+/** A chunk that turned out not to be fit for training. */
+export interface RefusedChunk {
+  /** The chunk, as it came out of the buffer. */
+  readonly chunk: ChunkTransition;
+  /** What is wrong with it. */
+  readonly refusal: RefusedTransition;
+}
+
 /** What the loop works with. */
 export interface TrainLoopParts {
   /** The configuration. */
@@ -83,6 +92,8 @@ export interface TrainLoopParts {
   readonly progress: Progress;
   /** New weights for the controllers. */
   readonly publish: (version: number, weights: readonly HostTensor[]) => void;
+  /** Chunks that an update had to leave out: their senders are to be told. */
+  readonly refuse: (refused: readonly RefusedChunk[]) => void;
   /** Called after each update, before the next one begins. */
   readonly onUpdate: (record: UpdateRecord, weights: readonly HostTensor[]) => Promise<void>;
   /** Ends the run by throwing its reason. */
@@ -91,7 +102,7 @@ export interface TrainLoopParts {
 
 /** Train until the configured number of updates or control steps is reached. */
 export async function runTrainLoop(parts: TrainLoopParts): Promise<void> {
-  const { config, buffer, episodes, trainer, progress, publish, onUpdate, signal } = parts;
+  const { config, buffer, episodes, trainer, progress, publish, refuse, onUpdate, signal } = parts;
   let last = performance.now();
   while (!isFinished(config, progress)) {
     // Collect.
@@ -105,12 +116,15 @@ export async function runTrainLoop(parts: TrainLoopParts): Promise<void> {
 
     // Update.
     const learningRateScale = stepSizeScale(config, progress);
-    const { metrics, weights, tensors } = await trainer.update(estimates, {
-      update: progress.updates + 1,
-      policyVersion: progress.policyVersion,
-      learningRateScale,
-      isCriticAlone: policyLossWeight(progress.updates, config.criticWarmUpUpdates) === 0,
-    });
+    const { metrics: { refusedChunks, ...metrics }, weights, tensors } = await trainer.update(
+      estimates,
+      {
+        update: progress.updates + 1,
+        policyVersion: progress.policyVersion,
+        learningRateScale,
+        isCriticAlone: policyLossWeight(progress.updates, config.criticWarmUpUpdates) === 0,
+      },
+    );
     // A stop during the update does not undo it: weights and optimiser stay a pair.
 
     // Publish.
@@ -121,6 +135,7 @@ export async function runTrainLoop(parts: TrainLoopParts): Promise<void> {
     progress.controlSteps += estimates.reduce((n, e) => n + e.transition.stepsExecuted, 0);
     progress.episodes = episodes.total;
     publish(progress.policyVersion, weights);
+    if (refusedChunks.length > 0) refuse(withChunks(refusedChunks, segments));
 
     const now = performance.now();
     const finished = episodes.takeFinished();
@@ -147,6 +162,18 @@ export async function runTrainLoop(parts: TrainLoopParts): Promise<void> {
     last = now;
     await onUpdate(record, weights);
   }
+}
+
+/** Each refusal with the chunk that it names. */
+function withChunks(
+  refused: readonly RefusedTransition[],
+  segments: readonly Segment[],
+): RefusedChunk[] {
+  const byId = new Map(segments.flatMap(({ chunks }) => chunks.map((c) => [c.chunkId, c])));
+  return refused.flatMap((refusal) => {
+    const chunk = byId.get(refusal.chunkId ?? "");
+    return chunk ? [{ chunk, refusal }] : [];
+  });
 }
 
 function isFinished(config: Config, progress: Progress): boolean {

@@ -90,6 +90,19 @@ Deno.test("LearnerLink sends every chunk once, in order", async () => {
   });
 });
 
+Deno.test("LearnerLink counts what the learner refuses after it has acknowledged it", async () => {
+  await using learner = startLearner();
+  await using link = new TestLink(learner.url);
+  link.connect();
+  link.send(sampleTransition(0));
+  await link.expect("acked", () => link.counts().acked === 1);
+  const sentence = 'Cannot train on chunk "chunk-0": its tokens end too early';
+  learner.server.refuse("bench-1", [{ chunkId: "chunk-0", reason: "tokens", sentence }]);
+  await link.expect("refused", () => link.counts().refused === 1);
+  await link.expect("told why", () => link.lines.includes(`The learner says: ${sentence}`));
+  assert.equal(link.state, "connected");
+});
+
 Deno.test("LearnerLink loses and doubles nothing when the learner is restarted", async () => {
   const first = startLearner();
   await using link = new TestLink(first.url);

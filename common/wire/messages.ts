@@ -79,7 +79,10 @@ export interface AckMessage {
   readonly chunkIds: readonly string[];
   /** Accepted before: the learner dropped this second copy. */
   readonly duplicateIds: readonly string[];
-  /** Not valid: sending them again would not help. */
+  /**
+   * Not valid: sending them again would not help. They may have been accepted before: some faults show
+   * when a chunk is to be trained on.
+   */
   readonly refusedIds: readonly string[];
 }
 

@@ -5,6 +5,7 @@
 
 import type { ActorCritic } from "../../common/policy/actor_critic.ts";
 import { CAMERA_NAMES } from "../../common/types.ts";
+import type { RefusedTransition } from "../../common/wire/messages.ts";
 import type { Estimate } from "./gae.ts";
 
 /** Why a chunk is left out: its pictures have another size, or its tokens leave the grammar. */
@@ -19,8 +20,8 @@ export interface AdmittedChunks {
   readonly admitted: readonly Estimate[];
   /** How many cannot, by what is wrong. */
   readonly faults: Readonly<Record<ChunkFault, number>>;
-  /** What is wrong with the first of them, in one sentence; null if there is none. */
-  readonly firstFault: string | null;
+  /** The same, one by one: for whoever sent them. */
+  readonly refused: readonly RefusedTransition[];
 }
 
 /**
@@ -32,7 +33,7 @@ export function admitChunks(
   received: readonly Estimate[],
 ): AdmittedChunks {
   const faults = { pictures: 0, tokens: 0 };
-  let firstFault: string | null = null;
+  const refused: RefusedTransition[] = [];
   const admitted = received.filter(({ transition: { observation, tokens, chunkId } }) => {
     const fault = policy.findFault(observation, tokens);
     if (fault === null) return true;
@@ -41,9 +42,11 @@ export function admitChunks(
       const { width, height } = observation.images[camera];
       return width === imageSize && height === imageSize;
     });
-    faults[isSeen ? "tokens" : "pictures"]++;
-    firstFault ??= `Cannot train on chunk ${JSON.stringify(chunkId)}: ${fault}`;
+    const reason: ChunkFault = isSeen ? "tokens" : "pictures";
+    faults[reason]++;
+    const sentence = `Cannot train on chunk ${JSON.stringify(chunkId)}: ${fault}`;
+    refused.push({ chunkId, reason, sentence });
     return false;
   });
-  return { admitted, faults, firstFault };
+  return { admitted, faults, refused };
 }

@@ -3,6 +3,7 @@
  * @module
  */
 
+import type { RefusedTransition } from "../../common/wire/messages.ts";
 import type { ChunkFault } from "./admit_chunks.ts";
 import type { BehaviourGap } from "./behaviour_gap.ts";
 
@@ -84,6 +85,8 @@ export interface UpdateMetrics {
   readonly chunkFaults: Readonly<Record<ChunkFault, number>>;
   /** What is wrong with the first of them, in one sentence; null if there is none. */
   readonly firstFault: string | null;
+  /** All of them, for whoever sent them. */
+  readonly refusedChunks: readonly RefusedTransition[];
   /** 1 if only the critic was trained, for its warm-up. */
   readonly criticAlone: number;
   /** 1 if the KL bound ended the update early. */
@@ -100,7 +103,10 @@ export interface UpdateMetrics {
 
 /** What a person should look at, a sentence each. */
 export function troublesOf(
-  { malformedChunks, firstFault, skippedSteps, rollbacks }: UpdateMetrics,
+  { malformedChunks, firstFault, skippedSteps, rollbacks }: Pick<
+    UpdateMetrics,
+    "malformedChunks" | "firstFault" | "skippedSteps" | "rollbacks"
+  >,
 ): string[] {
   return [
     ...(malformedChunks > 0

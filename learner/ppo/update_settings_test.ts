@@ -282,6 +282,10 @@ Deno.test("an update of which nothing can be trained on changes nothing and tell
   assert.deepEqual([metrics.gradientSteps, metrics.malformedChunks], [0, 4]);
   assert.deepEqual(metrics.chunkFaults, { pictures: 0, tokens: 4 });
   assert.match(metrics.firstFault!, /^Cannot train on chunk "episode-0.0": /);
+  assert.deepEqual(
+    metrics.refusedChunks.map(({ chunkId, reason }) => [chunkId, reason]),
+    [0, 1, 2, 3].map((i) => [`episode-${i}.0`, "tokens"]),
+  );
   for (const [name, value] of Object.entries(metrics)) {
     if (typeof value === "number") assert.ok(Number.isFinite(value), `${name} is ${value}`);
   }

@@ -20,6 +20,7 @@ import type {
 } from "../../common/wire/messages.ts";
 import { CLOSE_CODES } from "../../common/wire/protocol.ts";
 import { refusalOf } from "../../common/wire/signature.ts";
+import { MAX_TRANSITIONS_PER_FRAME } from "../../common/wire/validate.ts";
 import { WireError } from "../../common/wire/wire_error.ts";
 import type { Intake } from "./dedup.ts";
 
@@ -47,7 +48,10 @@ export interface IntakeMetrics {
   duplicates(chunks: number): void;
   /** Frames or transitions that were not valid. */
   malformed(items: number): void;
-  /** Those of them that were transitions, by what was wrong. */
+  /**
+   * Those of them that were transitions, by what was wrong; they include accepted ones that training
+   * has found to be unfit.
+   */
   refused(reason: RefusalReason, transitions: number): void;
 }
 
@@ -158,6 +162,20 @@ export class ControllerSession {
   }
 
   /**
+   * Take accepted transitions back: they have turned out not to be valid. The controller is told as
+   * if they had been refused at once.
+   * @param refused What is wrong with each.
+   */
+  refuse(refused: readonly RefusedTransition[]): void {
+    const ids = refused.flatMap(({ chunkId }) => chunkId ?? []);
+    for (let from = 0; from < ids.length; from += MAX_TRANSITIONS_PER_FRAME) {
+      const refusedIds = ids.slice(from, from + MAX_TRANSITIONS_PER_FRAME);
+      this.say({ type: "ack", chunkIds: [], duplicateIds: [], refusedIds });
+    }
+    this.#explain(refused);
+  }
+
+  /**
    * Close the connection.
    * @param reason Which close code.
    */
@@ -202,7 +220,7 @@ export class ControllerSession {
   }
 
   #takeTransitions(controllerId: string, message: TransitionsMessage): void {
-    const { intake, metrics, logger } = this.#host;
+    const { intake, metrics } = this.#host;
     const { version } = this.#host.weights();
     const isKnown = (chunk: ChunkTransition) => chunk.policyVersion <= version;
     const transitions = message.transitions.filter(isKnown);
@@ -215,15 +233,19 @@ export class ControllerSession {
     this.#accepted += acceptedIds.length;
     metrics.accepted(acceptedIds.length);
     metrics.duplicates(duplicateIds.length);
-    metrics.malformed(refused.length);
     const refusedIds = refused.flatMap(({ chunkId }) => chunkId ?? []);
     this.say({ type: "ack", chunkIds: acceptedIds, duplicateIds, refusedIds });
+    this.#explain(refused);
+  }
+
+  /** Count what was refused, and say why: one sentence a reason stands for all. */
+  #explain(refused: readonly RefusedTransition[]): void {
+    const { metrics, logger } = this.#host;
+    countRefused(metrics, refused);
     const byReason = Map.groupBy(refused, ({ reason }) => reason);
-    for (const [reason, [{ sentence }, ...others]] of byReason) {
-      const count = 1 + others.length;
-      metrics.refused(reason, count);
-      // One sentence a reason stands for all: a frame may hold a thousand.
-      logger.warn(`Refused ${count} transitions of ${this.#name()}: ${sentence}`);
+    for (const [{ sentence }, ...others] of byReason.values()) {
+      // A frame may hold a thousand.
+      logger.warn(`Refused ${1 + others.length} transitions of ${this.#name()}: ${sentence}`);
       this.say({ type: "error", sentence });
     }
   }
@@ -244,6 +266,19 @@ export class ControllerSession {
   #name(): string {
     return this.#controllerId === null ? "an unknown peer" : JSON.stringify(this.#controllerId);
   }
+}
+
+/**
+ * Count transitions that were refused.
+ * @param metrics What counts.
+ * @param refused What is wrong with each.
+ */
+export function countRefused(
+  metrics: IntakeMetrics,
+  refused: readonly RefusedTransition[],
+): void {
+  metrics.malformed(refused.length);
+  for (const { reason } of refused) metrics.refused(reason, 1);
 }
 
 /** Nobody knows what another life of the learner, or none, has meant by a version to come. */

@@ -17,11 +17,12 @@ import {
 } from "../../common/http/listen.ts";
 import type { HostTensor, Logger } from "../../common/types.ts";
 import { encodeFrame } from "../../common/wire/frames.ts";
-import type { Message, Signature } from "../../common/wire/messages.ts";
+import type { Message, RefusedTransition, Signature } from "../../common/wire/messages.ts";
 import { checkFrameCap, DEFAULT_MAX_FRAME_BYTES } from "../../common/wire/protocol.ts";
 import { splitWeights, type WeightsSnapshot } from "../../common/wire/weights_parts.ts";
 import {
   ControllerSession,
+  countRefused,
   type EncodedWeights,
   type IntakeMetrics,
   type SessionHost,
@@ -172,6 +173,18 @@ export class LearnerServer {
     }
     this.#weights = this.#encode({ version, tensors, progress });
     for (const session of this.#controllers.values()) session.offerWeights();
+  }
+
+  /**
+   * Take accepted transitions back that have turned out not to be valid. Each is counted, and its
+   * sender told, if it is there: a controller that has come back since hears it too.
+   * @param controllerId Who sent them; undefined if nobody knows.
+   * @param refused What is wrong with each.
+   */
+  refuse(controllerId: string | undefined, refused: readonly RefusedTransition[]): void {
+    const session = this.#controllers.get(controllerId ?? "");
+    if (session) session.refuse(refused);
+    else countRefused(this.#options.metrics, refused);
   }
 
   /**

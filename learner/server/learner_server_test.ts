@@ -372,3 +372,39 @@ Deno.test("LearnerServer goes on after a batch of every kind of fault, each coun
   for (let i = 0; i < 7; i++) sentences.push((await peer.receive("error")).sentence);
   assert.ok(sentences.every((one) => one.startsWith("Cannot accept transition: ")));
 });
+
+Deno.test("LearnerServer takes accepted chunks back, and tells whoever sent them", async () => {
+  await using learner = startLearner();
+  await using peer = await RawPeer.greeted(learner.url);
+  await using bystander = await RawPeer.greeted(learner.url, { ...HELLO, controllerId: "other" });
+  peer.send({ type: "transitions", transitions: [sampleTransition(0), sampleTransition(1)] });
+  assert.deepEqual((await peer.receive("ack")).chunkIds, ["chunk-0", "chunk-1"]);
+  const refusal = (index: number, reason: "tokens" | "pictures") => ({
+    chunkId: `chunk-${index}`,
+    reason,
+    sentence: `Cannot train on chunk "chunk-${index}": ${reason}`,
+  });
+  const both = [refusal(0, "tokens"), refusal(1, "pictures")];
+  learner.server.refuse("bench-1", both);
+  assert.deepEqual(await peer.receive("ack"), {
+    type: "ack",
+    chunkIds: [],
+    duplicateIds: [],
+    refusedIds: ["chunk-0", "chunk-1"],
+  });
+  for (const { sentence } of both) assert.equal((await peer.receive("error")).sentence, sentence);
+  assert.deepEqual(learner.counts.refused, { tokens: 1, pictures: 1 });
+
+  // Of those that nobody waits for it is enough to count them.
+  learner.server.refuse("gone", [refusal(2, "tokens")]);
+  learner.server.refuse(undefined, [refusal(3, "tokens")]);
+  assert.deepEqual(learner.counts.refused, { tokens: 3, pictures: 1 });
+  assert.equal(learner.counts.malformed, 4);
+  // More than a message may name come in several.
+  learner.server.refuse("bench-1", Array.from({ length: 1500 }, (_, i) => refusal(i, "tokens")));
+  assert.equal((await peer.receive("ack")).refusedIds.length, 1024);
+  assert.equal((await peer.receive("ack")).refusedIds.length, 476);
+  // Nobody else has heard of it: the next thing said to the other is the answer to its own chunk.
+  bystander.send({ type: "transitions", transitions: [sampleTransition(9)] });
+  assert.deepEqual((await bystander.receive("ack")).chunkIds, ["chunk-9"]);
+});
