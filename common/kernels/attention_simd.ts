@@ -1,10 +1,11 @@
 /**
  * The inner loops of attention in WebAssembly with 128-bit vectors, working in the memory of tfjs's
- * backend: products, a transposition, softmax of masked rows, and its gradient.
+ * backend: softmax of masked rows and its gradient, beside products and transpositions.
  *
  * @module
  */
 
+import { type MatrixLoops, matrixLoops, type Strided } from "./matrix_loops.ts";
 import {
   add,
   addF32,
@@ -33,33 +34,10 @@ import {
   whileBelow,
 } from "./wasm_assembler.ts";
 import { exponential } from "./wasm_exp.ts";
-import { multiplyFunction, TRANSPOSE } from "./wasm_products.ts";
-
-/** A matrix in memory, in bytes. */
-export interface Strided {
-  /** Where its first number lies. */
-  readonly at: number;
-  /** From one row to the next. */
-  readonly row: number;
-  /** From one column to the next; 4 if absent. */
-  readonly column?: number;
-}
+import { type MultiplyAdd, multiplyAddHere } from "./wasm_multiply_add.ts";
 
 /** The loops, bound to a memory. */
-export interface AttentionLoops {
-  /**
-   * c = a · b, or c += a · b. The columns of b and c lie side by side.
-   * @param rows Rows of a and c.
-   * @param columns Columns of b and c.
-   * @param inner Columns of a, rows of b.
-   */
-  multiply(
-    a: Strided,
-    b: Strided,
-    c: Strided,
-    size: { readonly rows: number; readonly columns: number; readonly inner: number },
-    isSum?: boolean,
-  ): void;
+export interface AttentionLoops extends MatrixLoops {
   /**
    * Softmax of each row plus its mask, in place. `group` rows have the same row of the mask.
    * @param groups How many groups of rows.
@@ -72,8 +50,6 @@ export interface AttentionLoops {
   ): void;
   /** In place of the gradient of weights, that of the scores which softmax made them of. */
   softmaxGradient(weights: Strided, gradient: Strided, rows: number, count: number): void;
-  /** Columns of `from`, whose rows lie one behind another, become rows of `to`. */
-  transpose(from: number, to: Strided, rows: number, columns: number): void;
 }
 
 const next = (local: number, step: number | Code): Code =>
@@ -86,14 +62,14 @@ const across = (combine: Binary, v: number): Code =>
   );
 
 /** `softmax(scores, scoresRow, mask, maskRow, groups, group, bytes, whole)`; a row's size in bytes. */
-const SOFTMAX: WasmFunction = (() => {
+function softmaxFunction(multiplyAdd: MultiplyAdd): WasmFunction {
   const [scores, row, mask, maskRow, groups, group, bytes, whole] = [0, 1, 2, 3, 4, 5, 6, 7];
   const [g, i, k] = [8, 9, 10];
   const [top, sum] = [11, 12];
   const [x, m, total, n, r, e] = [13, 14, 15, 16, 17, 18];
   const here = add(get(scores), get(k));
   const maskHere = add(get(mask), get(k));
-  const exp = exponential(x, n, r, e);
+  const exp = exponential(x, n, r, e, multiplyAdd);
   const perRow: Code = [
     ...set(k, i32(0)),
     ...set(m, splat(f32(-Infinity))),
@@ -162,7 +138,7 @@ const SOFTMAX: WasmFunction = (() => {
       next(g, 1),
     ),
   };
-})();
+}
 
 /** `softmaxGradient(weights, weightsRow, gradient, gradientRow, rows, bytes, whole)`. */
 const SOFTMAX_GRADIENT: WasmFunction = (() => {
@@ -224,31 +200,18 @@ const bound = new WeakMap<WebAssembly.Memory, AttentionLoops>();
 export function attentionLoops(memory: WebAssembly.Memory): AttentionLoops {
   const known = bound.get(memory);
   if (known) return known;
-  const code = assemble([
-    multiplyFunction("multiply", false),
-    multiplyFunction("multiplyAdd", true),
-    SOFTMAX,
-    SOFTMAX_GRADIENT,
-    TRANSPOSE,
-  ]);
+  const code = assemble([softmaxFunction(multiplyAddHere()), SOFTMAX_GRADIENT]);
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(code), { env: { memory } });
   const found = (name: string) => exports[name] as (...args: number[]) => void;
-  const [multiply, multiplyAdd] = [found("multiply"), found("multiplyAdd")];
   const [softmax, softmaxGradient] = [found("softmax"), found("softmaxGradient")];
-  const transpose = found("transpose");
   /** Bytes of a row, and those of them that fill vectors. */
   const bytesOf = (count: number) => [4 * count, 4 * (count & -4)] as const;
   const loops: AttentionLoops = {
-    multiply(a, b, c, { rows, columns, inner }, isSum = false) {
-      const run = isSum ? multiplyAdd : multiply;
-      run(a.at, a.row, a.column ?? 4, b.at, b.row, c.at, c.row, rows, columns, inner);
-    },
+    ...matrixLoops(memory),
     softmax: (scores, mask, { groups, group, count }) =>
       softmax(scores.at, scores.row, mask.at, mask.row, groups, group, ...bytesOf(count)),
     softmaxGradient: (weights, gradient, rows, count) =>
       softmaxGradient(weights.at, weights.row, gradient.at, gradient.row, rows, ...bytesOf(count)),
-    transpose: (from, to, rows, columns) =>
-      transpose(from, 4 * columns, to.at, to.row, rows, columns),
   };
   bound.set(memory, loops);
   return loops;

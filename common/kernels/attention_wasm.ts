@@ -20,7 +20,8 @@ import {
   CACHE_WRITE,
   type CacheWriteArgs,
 } from "./attention_kernel.ts";
-import { attentionLoops, type Strided } from "./attention_simd.ts";
+import { attentionLoops } from "./attention_simd.ts";
+import type { Strided } from "./matrix_loops.ts";
 import type { KernelTable } from "./register_kernels.ts";
 import type { WasmBackend } from "./wasm_backend.ts";
 
@@ -141,7 +142,7 @@ class Attention {
   scatter(weights: number, x: number, to: number, { rows }: Tile): void {
     const { loops, headRow, scoreRow, sizes: { width, keys } } = this;
     loops.multiply(
-      { at: weights, row: 4, column: scoreRow },
+      { at: weights, row: scoreRow, isTurned: true },
       { at: x, row: headRow },
       { at: to, row: headRow },
       { rows: keys, columns: width, inner: rows },

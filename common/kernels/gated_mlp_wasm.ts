@@ -16,9 +16,10 @@ import {
   type QuantizedMlpArgs,
 } from "./gated_mlp_kernel.ts";
 import { gateInto } from "./gelu_wasm.ts";
+import { multiplyMatrices } from "./matmul_wasm.ts";
 import { multiplyInto } from "./quantized_wasm.ts";
 import type { KernelTable } from "./register_kernels.ts";
-import { multiplyOf, shapeBytes, type WasmBackend } from "./wasm_backend.ts";
+import type { WasmBackend } from "./wasm_backend.ts";
 
 /** The kernels by their names. */
 export const GATED_MLP_WASM: KernelTable = {
@@ -29,12 +30,10 @@ export const GATED_MLP_WASM: KernelTable = {
 function gatedMlp({ inputs, backend }: GatedMlpArgs<WasmBackend>): TensorInfo {
   const { x, gate, up, down } = inputs;
   const { rows, shape } = outputOf(x, down.shape[1]);
-  // The weights' own ids let XNNPACK keep their packed form from call to call.
-  const multiply = (a: TensorInfo, w: TensorInfo, out: TensorInfo) => {
-    const id = (tensor: TensorInfo) => backend.dataIdMap.get(tensor.dataId).id;
+  const multiply = (a: TensorInfo, w: TensorInfo, to: TensorInfo) => {
     const [inner, columns] = w.shape;
-    const shapes = [shapeBytes(rows, inner), shapeBytes(inner, columns)];
-    multiplyOf(backend)(id(a), shapes[0], 3, id(w), shapes[1], 3, 0, 0, id(out));
+    const size = { batch: 1, strideA: 0, strideB: 0, rows, inner, columns };
+    multiplyMatrices(backend, a, w, to, size);
   };
   return throughHidden(backend, [rows, gate.shape[1]], shape, {
     gate: (out) => multiply(x, gate, out),

@@ -43,6 +43,7 @@ import {
 } from "./wasm_assembler.ts";
 import { floatsOf, offsetOf, onMemory, type WasmBackend } from "./wasm_backend.ts";
 import { exponential } from "./wasm_exp.ts";
+import { type MultiplyAdd, multiplyAddHere } from "./wasm_multiply_add.ts";
 import { placeAt } from "./wasm_rows.ts";
 
 /** The kernels by their names. */
@@ -90,9 +91,9 @@ const curve = (b: number) =>
   addF32x4(constant(GELU_LINEAR), mulF32x4(constant(b), mulF32x4(get(X), get(X))));
 
 /** σ(v) = exp(v) / (1 + exp(v)) */
-const SET_SIGMA: Code = [
+const setSigma = (multiplyAdd: MultiplyAdd): Code => [
   ...set(SIGMA, minF32x4(mulF32x4(get(X), curve(GELU_CUBIC)), constant(MOST))),
-  ...exponential(SIGMA, SCRATCH_A, SCRATCH_B, SCRATCH_C),
+  ...exponential(SIGMA, SCRATCH_A, SCRATCH_B, SCRATCH_C, multiplyAdd),
   ...set(SIGMA, maxF32x4(subF32x4(get(SIGMA), constant(LEAST)), constant(0))),
   ...set(SIGMA, divF32x4(get(SIGMA), addF32x4(constant(1), get(SIGMA)))),
 ];
@@ -106,7 +107,7 @@ const SLOPE = mulF32x4(
   ),
 );
 
-function elementwise(name: FunctionName, ...stores: Code[]): WasmFunction {
+function elementwise(name: FunctionName, sigma: Code, ...stores: Code[]): WasmFunction {
   return {
     name,
     parameters: 6,
@@ -115,23 +116,27 @@ function elementwise(name: FunctionName, ...stores: Code[]): WasmFunction {
       K,
       and(get(BYTES), i32(-16)),
       set(X, load(X_AT)),
-      SET_SIGMA,
+      sigma,
       ...stores,
       set(K, add(get(K), i32(16))),
     ),
   };
 }
 
-const functionsOn = onMemory(() => [
-  elementwise("gelu", store(OUT_AT, product(get(X), get(SIGMA)))),
-  elementwise("gradient", store(OUT_AT, product(load(DY_AT), SLOPE))),
-  elementwise("gated", store(OUT_AT, product(get(X), get(SIGMA), load(UP_AT)))),
-  elementwise(
-    "gatedGradient",
-    store(OUT_AT, product(load(DY_AT), load(UP_AT), SLOPE)),
-    store(SECOND_AT, product(load(DY_AT), get(X), get(SIGMA))),
-  ),
-]);
+const functionsOn = onMemory(() => {
+  const sigma = setSigma(multiplyAddHere());
+  return [
+    elementwise("gelu", sigma, store(OUT_AT, product(get(X), get(SIGMA)))),
+    elementwise("gradient", sigma, store(OUT_AT, product(load(DY_AT), SLOPE))),
+    elementwise("gated", sigma, store(OUT_AT, product(get(X), get(SIGMA), load(UP_AT)))),
+    elementwise(
+      "gatedGradient",
+      sigma,
+      store(OUT_AT, product(load(DY_AT), load(UP_AT), SLOPE)),
+      store(SECOND_AT, product(load(DY_AT), get(X), get(SIGMA))),
+    ),
+  ];
+});
 
 interface Inputs {
   readonly x: TensorInfo;

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { packMatrices, rowWords, unpackRows } from "../quant/packed_matrix.ts";
 import { type Bits, quantizeTensor } from "../quant/quantized_tensor.ts";
-import { hasMultiplyAdd, makeQuantizedLoops, SCRATCH_ROWS } from "./quantized_simd.ts";
+import { makeQuantizedLoops, SCRATCH_ROWS } from "./quantized_simd.ts";
 import { drawn, relativeError } from "./testing.ts";
+import { hasMultiplyAdd } from "./wasm_multiply_add.ts";
 
 /** 64 KiB. */
 const PAGE = 1 << 16;

@@ -2,29 +2,26 @@
  * The exponential function on vectors of WebAssembly, which has none.
  *
  * exp(x) = 2ⁿ · exp(r), with n the nearest whole number to x / ln 2 and r what is left, |r| ≤ 0.35:
- * there, seven terms of the series are as exact as float32. 2ⁿ is put together from its bits.
+ * there, seven terms of the series are as exact as float32. 2ⁿ is put together from its bits, which
+ * are those that rounding to a whole number leaves anyway: float32 has none for fractions at 2²³.
  *
  * @module
  */
 
 import {
-  addF32x4,
-  addI32x4,
   andNotV128,
   type Code,
   f32,
   get,
   i32,
-  i32x4,
   lessF32x4,
   mulF32x4,
-  nearestF32x4,
   set,
   shiftLeftI32x4,
   splat,
   subF32x4,
-  toI32x4,
 } from "./wasm_assembler.ts";
+import type { MultiplyAdd } from "./wasm_multiply_add.ts";
 
 const LOG2_E = Math.LOG2E;
 /** ln 2 as a sum: the first part has few bits, so that its products with whole numbers are exact. */
@@ -36,6 +33,8 @@ const SERIES = [1 / 720, 1 / 120, 1 / 24, 1 / 6, 1 / 2, 1, 1];
 const LEAST = -87.3;
 /** Exponent of 1 in float32, and how far it stands from the right. */
 const EXPONENT_BIAS = 127, EXPONENT_SHIFT = 23;
+/** Added to n it leaves n's exponent in the last bits; so large that what is added has no fraction. */
+const ROUNDER = 1.5 * 2 ** 23 + EXPONENT_BIAS;
 
 /**
  * Four times `exp(x)` for x ≤ 88, within 3 parts in 10⁷; exactly 0 for x below −87.3, −∞ included; NaN for NaN.
@@ -44,25 +43,26 @@ const EXPONENT_BIAS = 127, EXPONENT_SHIFT = 23;
  * @param n Local for vectors that may be overwritten.
  * @param r Another.
  * @param result Another.
+ * @param multiplyAdd How a product is added.
  */
-export function exponential(x: number, n: number, r: number, result: number): Code {
+export function exponential(
+  x: number,
+  n: number,
+  r: number,
+  result: number,
+  multiplyAdd: MultiplyAdd,
+): Code {
   const [first, ...others] = SERIES;
   const constant = (value: number) => splat(f32(value));
+  const rounded = subF32x4(get(n), constant(ROUNDER));
   return [
-    ...set(n, nearestF32x4(mulF32x4(get(x), constant(LOG2_E)))),
-    ...set(r, subF32x4(get(x), mulF32x4(get(n), constant(LN2_HIGH)))),
-    ...set(r, subF32x4(get(r), mulF32x4(get(n), constant(LN2_LOW)))),
+    ...set(n, multiplyAdd(get(x), constant(LOG2_E), constant(ROUNDER))),
+    ...set(result, rounded),
+    ...set(r, multiplyAdd(get(result), constant(-LN2_HIGH), get(x))),
+    ...set(r, multiplyAdd(get(result), constant(-LN2_LOW), get(r))),
     ...set(result, constant(first)),
-    ...others.flatMap((term) =>
-      set(result, addF32x4(mulF32x4(get(result), get(r)), constant(term)))
-    ),
-    ...set(
-      n,
-      shiftLeftI32x4(
-        addI32x4(toI32x4(get(n)), i32x4(new Array<number>(4).fill(EXPONENT_BIAS))),
-        i32(EXPONENT_SHIFT),
-      ),
-    ),
+    ...others.flatMap((term) => set(result, multiplyAdd(get(result), get(r), constant(term)))),
+    ...set(n, shiftLeftI32x4(get(n), i32(EXPONENT_SHIFT))),
     ...set(
       x,
       // What is below the least is cleared last: whatever came of it does not matter. NaN stays.

@@ -2,24 +2,19 @@
  * Kernels for tfjs's WebAssembly backend that make training possible and fast.
  *
  * What is wrong without them (tfjs 4.22, measured on one core): the fast XNNPACK matmul, 30 GFLOP/s,
- * serves only a single matrix without transposition; a batch or a transposed operand falls to a
- * plain loop at 2.4 GFLOP/s. And `UnsortedSegmentSum`, the gradient of `gather`, does not exist. Every
+ * serves only a single matrix without transposition, and packs what it multiplies by anew where that
+ * is no constant; a batch or a transposed operand falls to a plain loop at 2.4 GFLOP/s. And `UnsortedSegmentSum`, the gradient of `gather`, does not exist. Every
  * tensor that a gradient needs is copied (`Identity`), and `gather` takes 430 µs for 512 rows of 64.
  *
- * BatchMatMul here transposes explicitly and multiplies a batch slice by slice over views of the
- * operands' memory, so that every product is XNNPACK's: 13–19 GFLOP/s on the attention's shapes.
+ * BatchMatMul here is loops of our own, 48 GFLOP/s, or XNNPACK's product for large weights.
  * A copy shares the values, as a reshaped tensor does in tfjs, and rows are copied whole: 20 µs.
  *
  * @module
  */
 
 import * as tf from "@tensorflow/tfjs";
-import {
-  multiplyOf,
-  multiplyRanges,
-  shapeBytes,
-  type WasmBackend,
-} from "../kernels/wasm_backend.ts";
+import { multiplyMatrices, turned } from "../kernels/matmul_wasm.ts";
+import type { WasmBackend } from "../kernels/wasm_backend.ts";
 
 interface MatMulParams {
   readonly inputs: { readonly a: tf.TensorInfo; readonly b: tf.TensorInfo };
@@ -59,13 +54,6 @@ function batchMatMul({ inputs, attrs, backend }: MatMulParams): tf.TensorInfo {
       `Cannot multiply ${inputs.a.dtype} by ${inputs.b.dtype} on wasm: cast both to float32`,
     );
   }
-  const owned: tf.TensorInfo[] = [];
-  const plain = (x: tf.TensorInfo, isTransposed: boolean): tf.TensorInfo => {
-    if (!isTransposed) return x;
-    const out = transposeLastTwo(x, backend);
-    owned.push(out);
-    return out;
-  };
   const leadingA = inputs.a.shape.slice(0, -2);
   const leadingB = inputs.b.shape.slice(0, -2);
   const batchA = product(leadingA);
@@ -81,73 +69,25 @@ function batchMatMul({ inputs, attrs, backend }: MatMulParams): tf.TensorInfo {
         "they must be equal, and leading axes must agree or be all 1 on one side",
     );
   }
-  const a = plain(inputs.a, attrs.transposeA);
-  const b = plain(inputs.b, attrs.transposeB);
+  const b = attrs.transposeB ? turned(backend, inputs.b, p, k) : inputs.b;
   const batch = batchA === 1 ? batchB : batchA;
   const leading = tf.broadcast_util.assertAndGetBroadcastShape(leadingA, leadingB);
   const out = backend.makeOutput([...leading, m, p], "float32");
-
-  if (batchA === batch && batchB === 1 && batch > 1) {
-    // One matrix for the whole batch: a single tall product.
-    multiplySlices(backend, a, b, out, { batch: 1, m: batch * m, k, p, strideA: 0, strideB: 0 });
-  } else {
-    multiplySlices(backend, a, b, out, {
+  // One matrix for the whole batch: a single tall product.
+  const isTall = batchA === batch && batchB === 1 && !attrs.transposeA;
+  const size = isTall
+    ? { batch: 1, rows: batch * m, inner: k, columns: p, strideA: 0, strideB: 0 }
+    : {
       batch,
-      m,
-      k,
-      p,
+      rows: m,
+      inner: k,
+      columns: p,
       strideA: batchA === 1 ? 0 : m * k,
       strideB: batchB === 1 ? 0 : k * p,
-    });
-  }
-  for (const tensor of owned) backend.disposeData(tensor.dataId);
+    };
+  multiplyMatrices(backend, inputs.a, b, out, size, attrs.transposeA);
+  if (attrs.transposeB) backend.disposeData(b.dataId);
   return out;
-}
-
-interface SliceShape {
-  readonly batch: number;
-  readonly m: number;
-  readonly k: number;
-  readonly p: number;
-  readonly strideA: number;
-  readonly strideB: number;
-}
-
-/** Multiply slice by slice. The views carry ids of their own, so XNNPACK's cache keeps them apart. */
-function multiplySlices(
-  backend: WasmBackend,
-  a: tf.TensorInfo,
-  b: tf.TensorInfo,
-  out: tf.TensorInfo,
-  { batch, m, k, p, strideA, strideB }: SliceShape,
-): void {
-  if (batch === 1) {
-    // The operands' own ids let XNNPACK keep a weight's packed form from call to call.
-    const id = (x: tf.TensorInfo) => backend.dataIdMap.get(x.dataId).id;
-    const shapes = [shapeBytes(m, k), shapeBytes(k, p)];
-    multiplyOf(backend)(id(a), shapes[0], 3, id(b), shapes[1], 3, 0, 0, id(out));
-    return;
-  }
-  const offset = (x: tf.TensorInfo) => backend.dataIdMap.get(x.dataId).memoryOffset;
-  for (let i = 0; i < batch; i++) {
-    multiplyRanges(
-      backend,
-      { offset: offset(a) + 4 * i * strideA, rows: m, columns: k },
-      { offset: offset(b) + 4 * i * strideB, rows: k, columns: p },
-      offset(out) + 4 * i * m * p,
-    );
-  }
-}
-
-function transposeLastTwo(x: tf.TensorInfo, backend: WasmBackend): tf.TensorInfo {
-  const transpose = tf.getKernel("Transpose", "wasm").kernelFunc;
-  const axes = x.shape.map((_, axis) => axis);
-  const last = axes.length - 1;
-  return transpose({
-    inputs: { x },
-    attrs: { perm: [...axes.slice(0, -2), last, last - 1] },
-    backend: backend as unknown as tf.KernelBackend,
-  }) as tf.TensorInfo;
 }
 
 interface SegmentSumParams {

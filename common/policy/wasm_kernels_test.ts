@@ -100,6 +100,17 @@ Deno.test("BatchMatMul on wasm equals a plain product for the attention's shapes
   }
 });
 
+Deno.test("BatchMatMul on wasm equals a plain product where a cache does not hold an operand", async () => {
+  await useDevice("wasm");
+  const one = { leadingA: [1], leadingB: [1], transposeA: false, transposeB: false };
+  await checkProduct({ ...one, m: 5, k: 520, p: 510 });
+  await checkProduct({ ...one, m: 5, k: 520, p: 510, transposeB: true });
+  await checkProduct({ ...one, m: 1, k: 260, p: 140 });
+  await checkProduct({ ...one, m: 520, k: 3, p: 510, transposeA: true });
+  await checkProduct({ ...one, m: 9, k: 700, p: 11, transposeA: true });
+  await checkProduct({ ...one, leadingA: [2], leadingB: [2], m: 4, k: 520, p: 510 });
+});
+
 Deno.test("BatchMatMul on wasm sees a variable's new values after it was assigned", async () => {
   await useDevice("wasm");
   using weight = disposable(tf.variable(tf.ones([3, 3])));
@@ -107,6 +118,15 @@ Deno.test("BatchMatMul on wasm sees a variable's new values after it was assigne
   assert.deepEqual([...await take(tf.matMul(x.value, weight.value))], [3, 3, 3, 3, 3, 3]);
   tf.tidy(() => (weight.value as tf.Variable).assign(tf.fill([3, 3], 2)));
   assert.deepEqual([...await take(tf.matMul(x.value, weight.value))], [6, 6, 6, 6, 6, 6]);
+});
+
+Deno.test("BatchMatMul on wasm sees new values of a weight that XNNPACK has packed", async () => {
+  await useDevice("wasm");
+  using weight = disposable(tf.variable(tf.ones([256, 256])));
+  using x = disposable(tf.ones([1, 256]));
+  assert.equal((await take(tf.matMul(x.value, weight.value)))[0], 256);
+  tf.tidy(() => (weight.value as tf.Variable).assign(tf.fill([256, 256], 2)));
+  assert.equal((await take(tf.matMul(x.value, weight.value)))[0], 512);
 });
 
 Deno.test("BatchMatMul on wasm refuses shapes and types that it cannot multiply", async () => {
