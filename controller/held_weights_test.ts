@@ -33,6 +33,15 @@ Deno.test("holdWeights() gives an older version where the wanted one was never s
   assert.deepEqual(taken([0, 1, 4, 9], 2), [0, null, 1, 4]);
 });
 
+Deno.test("holdWeights() begins anew with each connection", () => {
+  let reconnects = 0;
+  const sink = holdWeights(sinkOf([5, 6, 7, 9, 10, 11]), 2, () => reconnects);
+  const next = () => sink.takeLatestWeights()?.version ?? null;
+  assert.deepEqual([next(), next(), next()], [5, null, null]);
+  reconnects++;
+  assert.deepEqual([next(), next(), next()], [9, null, null]);
+});
+
 Deno.test("holdWeights() never gives a version twice, nor one that is too new", () => {
   const gaps = fc.array(fc.integer({ min: 1, max: 3 }), { minLength: 1, maxLength: 20 });
   fc.assert(

@@ -305,6 +305,8 @@ export class LearnerLink {
     this.#state = "connected";
     this.#failures = 0;
     this.#counts.connections++;
+    // The newest follow; these may be weights that a learner has gone back on.
+    this.#latest = null;
     this.#options.logger.info(
       `Connected to the learner's run ${
         JSON.stringify(runName)

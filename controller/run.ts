@@ -191,7 +191,7 @@ export async function runController(
   logger.info(`controller's status is at ${listener.url}/status`);
   surroundings.onListening?.(listener.url);
 
-  const sink = new TimedSink(holdWeights(link, config.holdWeights));
+  const sink = new TimedSink(holdWeights(link, config.holdWeights, () => link.counts().reconnects));
   const start = performance.now();
   let loopMs = 0;
   try {

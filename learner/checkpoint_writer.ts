@@ -10,6 +10,7 @@ import { TENDON_VERSION } from "../common/config/version.ts";
 import { readAssetFiles, splitWeights } from "../common/policy/load.ts";
 import type { HostTensor } from "../common/types.ts";
 import { type CollectionState, encodeTrainState } from "./train_state.ts";
+import type { VersionJump } from "./policy_versions.ts";
 import type { Trainer } from "./trainer.ts";
 import type { Progress, UpdateRecord } from "./train_loop.ts";
 
@@ -31,6 +32,10 @@ export interface CheckpointWriterOptions {
   readonly trainer: Pick<Trainer, "optimizer">;
   /** Folder of the imitation policy that the KL is to; empty where there is none. */
   readonly anchor: string;
+  /** Versions that earlier lives of the run have lost. */
+  readonly versionJumps: readonly VersionJump[];
+  /** Measurements that stand in a checkpoint before the first update: those that the run resumed with. */
+  readonly metrics: Readonly<Record<string, number>>;
   /** Tells what has been collected and not been trained on. */
   readonly collection: () => CollectionState;
 }
@@ -42,8 +47,6 @@ export interface CheckpointWriterOptions {
 export class CheckpointWriter {
   /** Folder of the last one; null before the first. */
   lastPath: string | null = null;
-  /** Update after which the last one was written; −1 before the first. */
-  lastUpdate: number = -1;
   readonly #options: CheckpointWriterOptions;
 
   /**
@@ -56,15 +59,17 @@ export class CheckpointWriter {
 
   /**
    * Write `<checkpoint-dir>/<exp>/step_<updates>`.
+   * @param record The latest update; null before the first of this life.
    * @param weights All weights under prefixed names.
    * @returns Its folder.
    */
   async write(
     progress: Progress,
-    record: UpdateRecord,
+    record: UpdateRecord | null,
     weights: readonly HostTensor[],
   ): Promise<string> {
-    const { config, command, model, startedFrom, initialization, notes, trainer } = this.#options;
+    const { config, command, model, startedFrom, initialization, notes, trainer, metrics } =
+      this.#options;
     // As it is now: what comes in while files are written belongs to the next checkpoint.
     const collection = this.#options.collection();
     const path = checkpointPath(config.checkpointDir, config.expName, progress.updates);
@@ -83,7 +88,7 @@ export class CheckpointWriter {
           episodes: progress.episodes,
           optimizerSteps: optimizer.steps,
           seed: config.seed,
-          metrics: finiteNumbers(record),
+          metrics: record ? finiteNumbers(record) : metrics,
           config: { ...config },
         },
         tendonVersion: TENDON_VERSION,
@@ -98,11 +103,11 @@ export class CheckpointWriter {
         ...collection,
         trainer: optimizer.state,
         anchor: this.#options.anchor,
+        versionJumps: this.#options.versionJumps,
       }),
       assets: await readAssetFiles(startedFrom),
     });
     this.lastPath = path;
-    this.lastUpdate = progress.updates;
     return path;
   }
 }

@@ -35,22 +35,33 @@ const MAX_OPEN_EPISODES = 10_000;
 /** Adds chunks up to episodes. */
 export class EpisodeLog {
   readonly #open: Map<string, EpisodeSums>;
-  #finished: FinishedEpisode[] = [];
+  #finished: FinishedEpisode[];
   #total: number;
 
   /**
    * Nothing is in progress, or what was when the run stopped.
    * @param total Episodes that earlier runs of the experiment finished.
    * @param open Episodes in progress.
+   * @param finished Episodes that nobody has taken yet; they are in the total.
    */
-  constructor(total: number = 0, open: Iterable<readonly [string, EpisodeSums]> = []) {
+  constructor(
+    total: number = 0,
+    open: Iterable<readonly [string, EpisodeSums]> = [],
+    finished: Iterable<FinishedEpisode> = [],
+  ) {
     this.#total = total;
     this.#open = new Map(open);
+    this.#finished = [...finished];
   }
 
   /** Episodes in progress, by id. */
   get open(): readonly (readonly [string, EpisodeSums])[] {
     return [...this.#open];
+  }
+
+  /** Episodes that have finished since {@link EpisodeLog.takeFinished}. */
+  get finished(): readonly FinishedEpisode[] {
+    return [...this.#finished];
   }
 
   /** Episodes finished so far. */

@@ -62,3 +62,14 @@ Deno.test("EpisodeLog keeps apart what people gave and drove, and says how an ep
     policyVersion: 4,
   });
 });
+
+Deno.test("EpisodeLog goes on where another one stopped", () => {
+  const first = new EpisodeLog();
+  first.add(makeTransition({ episodeId: "a", reward: 1, isTerminal: true }));
+  first.add(makeTransition({ episodeId: "b", reward: 2 }));
+  const second = new EpisodeLog(first.total, first.open, first.finished);
+  second.add(makeTransition({ episodeId: "b", chunkIndex: 1, reward: 3, isTerminal: true }));
+  const taken = second.takeFinished().map(({ episodeId, reward }) => [episodeId, reward]);
+  assert.deepEqual(taken, [["a", 1], ["b", 5]]);
+  assert.deepEqual([second.total, second.finished], [2, []]);
+});

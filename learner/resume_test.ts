@@ -17,6 +17,7 @@ import type { ChunkTransition, HostTensor } from "../common/types.ts";
 import { CheckpointWriter } from "./checkpoint_writer.ts";
 import { ChunkBuffer } from "./chunk_buffer.ts";
 import { EpisodeLog } from "./episode_log.ts";
+import { PolicyVersions } from "./policy_versions.ts";
 import { decodeTrainState, type TrainState } from "./train_state.ts";
 import { type Progress, runTrainLoop, type UpdateRecord } from "./train_loop.ts";
 import { Trainer } from "./trainer.ts";
@@ -111,11 +112,14 @@ async function run(
     notes: [],
     trainer,
     anchor: reference,
+    versionJumps: [],
+    metrics: {},
     collection: () => ({
       chunks: buffer.chunks(),
       acceptedIds: chunks.map((chunk) => chunk.chunkId),
       openEpisodes: [["open", { reward: 0.1, humanReward: 0, steps: 3, humanSteps: 0 }]],
       episodesTotal: 7,
+      finishedEpisodes: episodes.finished,
     }),
   });
   const records: UpdateRecord[] = [];
@@ -127,7 +131,8 @@ async function run(
     trainer,
     progress,
     signal: NEVER,
-    publish: () => {},
+    versions: new PolicyVersions(),
+    publish: () => Promise.resolve(),
     refuse: () => {},
     onUpdate: async (record, newWeights) => {
       records.push(record);

@@ -3,6 +3,7 @@
  * @module
  */
 
+import { join } from "node:path";
 import { readTrainStateFiles } from "../common/checkpoint/checkpoint.ts";
 import type { CheckpointMetadata } from "../common/checkpoint/metadata.ts";
 import type { Config } from "../common/config/config.ts";
@@ -13,6 +14,7 @@ import { CheckpointWriter } from "./checkpoint_writer.ts";
 import { ChunkBuffer } from "./chunk_buffer.ts";
 import { EpisodeLog } from "./episode_log.ts";
 import { LearnerMetrics } from "./metrics/prometheus.ts";
+import { PolicyVersions, readPublishedVersion, writePublishedVersion } from "./policy_versions.ts";
 import { RunRecorder } from "./run_recorder.ts";
 import { ChunkDedup, createIntake } from "./server/dedup.ts";
 import { LearnerServer } from "./server/learner_server.ts";
@@ -49,7 +51,8 @@ export interface LearnerSummary extends Progress {
 
 /**
  * Run a learner until its updates are done or the signal stops it.
- * A stop writes a checkpoint first, if any update was made since the last one.
+ * A stop writes a checkpoint first, if any update was made or any chunk was acknowledged since the last
+ * one: nobody sends such a chunk again.
  */
 export async function runLearner(
   config: Config,
@@ -82,6 +85,18 @@ export async function runLearner(
   const randomNotes = ready.initialization === "random" ? ready.notes : resumed?.notes ?? [];
 
   const progress = initialProgress(before, config.resume);
+  const folder = join(config.checkpointDir, config.expName);
+  const { policyVersion, versions } = new PolicyVersions(stored?.versionJumps).resume(
+    before.policyVersion,
+    config.resume ? await readPublishedVersion(folder) : null,
+  );
+  if (policyVersion !== before.policyVersion) {
+    logger.warn(
+      `Versions ${before.policyVersion + 1} to ${policyVersion - 1} were published after this ` +
+        `checkpoint and are lost: its weights go on as version ${policyVersion}`,
+    );
+    progress.policyVersion = policyVersion;
+  }
   // Whoever was told to wait goes on when too little is left: chunks may have grown stale.
   const buffer = new ChunkBuffer(() => server.setBusy(false));
   for (const chunk of stored?.chunks ?? []) buffer.add(chunk);
@@ -94,7 +109,10 @@ export async function runLearner(
   const episodes = new EpisodeLog(
     stored?.episodesTotal ?? progress.episodes,
     stored?.openEpisodes,
+    stored?.finishedEpisodes,
   );
+  // What is in memory alone, and not in a checkpoint.
+  const unsaved = { updates: 0, chunks: 0 };
   let latest: UpdateRecord | null = null;
   const metrics: LearnerMetrics = new LearnerMetrics(() => ({
     controllers: server.controllers().length,
@@ -114,9 +132,11 @@ export async function runLearner(
       progress: runProgress(config, progress),
       tensors: ready.weights,
     },
+    isLostVersion: (version) => versions.isLost(version),
     intake: createIntake(dedup, (chunk, controllerId) => {
       buffer.add(chunk);
       senders.set(chunk, controllerId);
+      unsaved.chunks++;
       recorder.episode(episodes.add(chunk));
     }),
     status: () => ({
@@ -147,19 +167,36 @@ export async function runLearner(
     notes: randomNotes,
     trainer,
     anchor: config.klWeight > 0 ? anchor : "",
-    collection: () => ({
-      chunks: buffer.chunks(),
-      acceptedIds: dedup.ids(),
-      openEpisodes: episodes.open,
-      episodesTotal: episodes.total,
-    }),
+    versionJumps: versions.jumps,
+    metrics: resumed?.training.metrics ?? {},
+    collection: () => {
+      unsaved.updates = unsaved.chunks = 0;
+      return {
+        chunks: buffer.chunks(),
+        acceptedIds: dedup.ids(),
+        openEpisodes: episodes.open,
+        episodesTotal: episodes.total,
+        finishedEpisodes: episodes.finished,
+      };
+    },
   });
+  const save = async () =>
+    recorder.checkpoint(await checkpoints.write(progress, latest, weights), progress);
+  // A disk that is full ends the run at its next checkpoint; until then it goes on.
+  const noteVersion = async (version: number) => {
+    try {
+      await writePublishedVersion(folder, version);
+    } catch (error) {
+      logger.warn(`Cannot note that version ${version} is published: ${(error as Error).message}`);
+    }
+  };
   let outcome = "failed";
   let weights = ready.weights;
   try {
     const listener = server.listen({ port: config.port });
     // Only now that nothing in the way is left does the experiment's folder come to be.
     await recorder.open();
+    await noteVersion(policyVersion);
     logger.info(`learner listens on ${listener.url}`);
     surroundings.onListening?.(listener.url);
     // Chunks that waited may be all that is needed: controllers must hear of the run's end all the same.
@@ -171,8 +208,11 @@ export async function runLearner(
       trainer,
       progress,
       signal,
-      publish: (version, tensors) =>
-        server.publish(version, tensors, runProgress(config, progress)),
+      versions,
+      publish: async (version, tensors) => {
+        await noteVersion(version);
+        server.publish(version, tensors, runProgress(config, progress));
+      },
       refuse: (refused) => {
         for (const [sender, own] of Map.groupBy(refused, ({ chunk }) => senders.get(chunk))) {
           server.refuse(sender, own.map(({ refusal }) => refusal));
@@ -181,11 +221,12 @@ export async function runLearner(
       onUpdate: async (record, newWeights) => {
         latest = record;
         weights = newWeights;
+        unsaved.updates++;
         for (const sentence of troublesOf(record)) logger.warn(sentence);
         await recorder.update(record);
         surroundings.onUpdate?.(record);
         if (config.saveEveryUpdates > 0 && record.update % config.saveEveryUpdates === 0) {
-          await recorder.checkpoint(await checkpoints.write(progress, record, weights), progress);
+          await save();
         }
       },
     });
@@ -197,9 +238,16 @@ export async function runLearner(
   } finally {
     // First, so that nothing is acknowledged that the last checkpoint does not hold.
     await server.close(outcome === "finished" ? { runOver: "The run has finished" } : {});
-    if (outcome !== "failed" && checkpoints.lastUpdate !== progress.updates && latest !== null) {
-      const path = await checkpoints.write(progress, latest, weights);
-      await recorder.checkpoint(path, progress);
+    // A run that is over needs the chunks that wait no more; one that was stopped may go on with them.
+    const isNeeded = unsaved.updates > 0 || (outcome === "stopped" && unsaved.chunks > 0);
+    if (outcome !== "failed" && isNeeded) {
+      await save();
+      const waiting = buffer.chunks().length;
+      if (outcome === "stopped" && waiting > 0) {
+        logger.info(
+          `${waiting} chunks wait in ${checkpoints.lastPath}; --resume goes on with them`,
+        );
+      }
     }
     await recorder.end(outcome);
   }

@@ -10,6 +10,7 @@ import type { ChunkBuffer, Segment } from "./chunk_buffer.ts";
 import type { EpisodeLog, FinishedEpisode } from "./episode_log.ts";
 import { estimateSegments } from "./estimate.ts";
 import { stepSizeScale } from "./learning_rate.ts";
+import type { PolicyVersions } from "./policy_versions.ts";
 import type { Trainer } from "./trainer.ts";
 import { policyLossWeight } from "./ppo/schedule.ts";
 import type { UpdateMetrics } from "./ppo/update.ts";
@@ -18,7 +19,7 @@ import type { UpdateMetrics } from "./ppo/update.ts";
 export interface Progress {
   /** Policy updates. */
   updates: number;
-  /** Version of the newest weights; grows by one an update. */
+  /** Version of the newest weights; grows by one an update, and past versions that were lost. */
   policyVersion: number;
   /** Chunks trained on. */
   chunksTrained: number;
@@ -90,8 +91,10 @@ export interface TrainLoopParts {
   readonly trainer: Pick<Trainer, "update" | "rateNewness">;
   /** Updated in place. */
   readonly progress: Progress;
+  /** Which versions were lost. */
+  readonly versions: PolicyVersions;
   /** New weights for the controllers. */
-  readonly publish: (version: number, weights: readonly HostTensor[]) => void;
+  readonly publish: (version: number, weights: readonly HostTensor[]) => Promise<void>;
   /** Chunks that an update had to leave out: their senders are to be told. */
   readonly refuse: (refused: readonly RefusedChunk[]) => void;
   /** Called after each update, before the next one begins. */
@@ -102,11 +105,22 @@ export interface TrainLoopParts {
 
 /** Train until the configured number of updates or control steps is reached. */
 export async function runTrainLoop(parts: TrainLoopParts): Promise<void> {
-  const { config, buffer, episodes, trainer, progress, publish, refuse, onUpdate, signal } = parts;
+  const {
+    config,
+    buffer,
+    episodes,
+    trainer,
+    progress,
+    versions,
+    publish,
+    refuse,
+    onUpdate,
+    signal,
+  } = parts;
   let last = performance.now();
   while (!isFinished(config, progress)) {
     // Collect.
-    const oldest = progress.policyVersion - config.maxStaleness;
+    const oldest = versions.oldest(progress.policyVersion, config.maxStaleness);
     const segments = await buffer.take(config.chunksPerUpdate, oldest, signal);
     const collected = performance.now();
 
@@ -128,13 +142,15 @@ export async function runTrainLoop(parts: TrainLoopParts): Promise<void> {
     // A stop during the update does not undo it: weights and optimiser stay a pair.
 
     // Publish.
-    const ages = estimates.map((e) => progress.policyVersion - e.transition.policyVersion);
+    const ages = estimates.map((e) =>
+      versions.age(e.transition.policyVersion, progress.policyVersion)
+    );
     progress.updates++;
     progress.policyVersion++;
     progress.chunksTrained += estimates.length;
     progress.controlSteps += estimates.reduce((n, e) => n + e.transition.stepsExecuted, 0);
     progress.episodes = episodes.total;
-    publish(progress.policyVersion, weights);
+    await publish(progress.policyVersion, weights);
     if (refusedChunks.length > 0) refuse(withChunks(refusedChunks, segments));
 
     const now = performance.now();

@@ -10,7 +10,9 @@ import { gunzipSync, gzip } from "node:zlib";
 import { z } from "zod";
 import { decodeChunks, encodeChunks } from "../common/wire/chunk_file.ts";
 import type { ChunkTransition } from "../common/types.ts";
-import type { EpisodeSums } from "./episode_log.ts";
+import { CHUNK_ENDS } from "../common/chunk_end.ts";
+import type { EpisodeSums, FinishedEpisode } from "./episode_log.ts";
+import type { VersionJump } from "./policy_versions.ts";
 import type { RndState } from "./ppo/rnd.ts";
 import type { GuardState } from "./ppo/step_guard.ts";
 import type { ValueStatistics } from "./ppo/value_normalizer.ts";
@@ -35,8 +37,10 @@ export interface CollectionState {
   readonly acceptedIds: readonly string[];
   /** Episodes in progress: sums of the chunks that came so far, by id. */
   readonly openEpisodes: readonly (readonly [string, EpisodeSums])[];
-  /** Episodes that have finished since the last update, to be counted with the next one. */
+  /** Episodes finished so far. */
   readonly episodesTotal: number;
+  /** Those of them that have finished since the last update, to be counted with the next one. */
+  readonly finishedEpisodes: readonly FinishedEpisode[];
 }
 
 /** All that is stored beside weights and optimiser. */
@@ -45,6 +49,8 @@ export interface TrainState extends CollectionState {
   readonly trainer: TrainerState;
   /** Folder of the imitation policy that the KL is to; empty where there is none. */
   readonly anchor: string;
+  /** Versions that earlier lives of the run have lost. */
+  readonly versionJumps: readonly VersionJump[];
 }
 
 /** File of everything but chunks. */
@@ -73,12 +79,22 @@ const trainer = z.object({
 
 const sums = z.object({ reward: finite, humanReward: finite, steps: count, humanSteps: count });
 
+const finishedEpisode = sums.extend({
+  episodeId: z.string(),
+  end: z.enum(CHUNK_ENDS),
+  isSuccess: z.boolean(),
+  policyVersion: count,
+});
+
 const stateFile = z.object({
   trainer,
   anchor: z.string(),
   acceptedIds: z.array(z.string()),
   openEpisodes: z.array(z.tuple([z.string(), sums])),
   episodesTotal: count,
+  // Checkpoints of older releases have neither.
+  finishedEpisodes: z.array(finishedEpisode).default([]),
+  versionJumps: z.array(z.object({ after: count, next: count })).default([]),
 });
 
 /**

@@ -18,12 +18,25 @@ const STATE: TrainState = {
   acceptedIds: ["a", "b"],
   openEpisodes: [["e", { reward: 1 / 3, humanReward: 0, steps: 4, humanSteps: 0 }]],
   episodesTotal: 12,
+  finishedEpisodes: [{
+    ...{ episodeId: "f", reward: 2 / 3, humanReward: 0.1, steps: 9, humanSteps: 2 },
+    ...{ end: "time_limit", isSuccess: false, policyVersion: 4 },
+  }],
+  versionJumps: [{ after: 3, next: 7 }],
 };
 
 Deno.test("decodeTrainState() gives back what encodeTrainState() was given, to the last bit", async () => {
   assert.deepEqual(decodeTrainState(await encodeTrainState(STATE), "step_1"), STATE);
   const plain = { ...STATE, trainer: { ...STATE.trainer, values: null, newness: null } };
   assert.deepEqual(decodeTrainState(await encodeTrainState(plain), "step_1"), plain);
+});
+
+Deno.test("decodeTrainState() reads what older releases have written", async () => {
+  const { finishedEpisodes: _, versionJumps: __, chunks: ___, ...older } = STATE;
+  const bytes = new TextEncoder().encode(JSON.stringify(older));
+  const files = new Map(await encodeTrainState(STATE)).set("state.json", bytes);
+  const expected = { ...STATE, finishedEpisodes: [], versionJumps: [] };
+  assert.deepEqual(decodeTrainState(files, "step_1"), expected);
 });
 
 Deno.test("decodeTrainState() knows a checkpoint that has no more than an optimiser", () => {

@@ -120,6 +120,59 @@ Deno.test("LearnerLink loses and doubles nothing when the learner is restarted",
   assert.equal(link.counts().reconnects, 1);
 });
 
+Deno.test("LearnerLink takes older weights of a learner that went back, and loses chunks of lost ones", async () => {
+  const first = startLearner({ initialWeights: { version: 10, tensors: sampleTensors(10) } });
+  await using link = new TestLink(first.url);
+  const taken = () => link.takeLatestWeights() ?? undefined;
+  link.connect();
+  await link.expect("weights", () => taken()?.version === 10);
+  for (const version of [11, 12]) {
+    first.server.publish(version, sampleTensors(version));
+    await link.expect("newer weights", () => taken()?.version === version);
+  }
+  // Weights that come while nobody takes any must not be taken from the next life.
+  first.server.publish(13, sampleTensors(13));
+  const hasThem = () => first.server.controllers()[0]?.policyVersion === 13;
+  while (!hasThem()) await link.until(() => false, 1);
+  await first.server.close();
+  await link.expect("outage noticed", () => link.state !== "connected");
+  for (const policyVersion of [12, 10, 13]) {
+    link.send(sampleTransition(policyVersion, { policyVersion }));
+  }
+  await using second = startLearner({
+    initialWeights: { version: 14, tensors: sampleTensors(10) },
+    isLostVersion: (version) => version > 10 && version < 14,
+  }, { port: first.port });
+  await link.expect("answers", () => link.counts().queued === 0 && link.lines.length > 0);
+  assert.deepEqual([link.counts().acked, link.counts().refused], [1, 2]);
+  assert.deepEqual(second.accepted.map(({ policyVersion }) => policyVersion), [10]);
+  assert.deepEqual(second.counts.refused, { lost_version: 2 });
+  const told = "policyVersion: 12 was lost when the learner went back to a checkpoint";
+  await link.expect("told why", () => link.lines.some((line) => line.includes(told)));
+  let weights = null;
+  await link.expect("weights", () => (weights ??= link.takeLatestWeights()) !== null);
+  assert.deepEqual(weights, { version: 14, progress: 0, tensors: sampleTensors(10) });
+  link.send(sampleTransition(14, { policyVersion: 14 }));
+  await link.expect("accepted", () => link.counts().acked === 2);
+});
+
+Deno.test("LearnerLink takes weights whose version is below its own", async () => {
+  const first = startLearner({ initialWeights: { version: 12, tensors: sampleTensors(12) } });
+  await using link = new TestLink(first.url);
+  link.connect();
+  await link.expect("weights", () => link.takeLatestWeights()?.version === 12);
+  await first.server.close();
+  await link.expect("outage noticed", () => link.state !== "connected");
+  link.send(sampleTransition(0, { policyVersion: 12 }));
+  await using second = startLearner(
+    { initialWeights: { version: 10, tensors: sampleTensors(10) } },
+    { port: first.port },
+  );
+  await link.expect("older weights", () => link.takeLatestWeights()?.version === 10);
+  await link.expect("refused", () => link.counts().refused === 1);
+  assert.deepEqual(second.counts.refused, { version: 1 });
+});
+
 Deno.test("LearnerLink loses and doubles nothing when the learner's process is killed", async () => {
   const seen = new Set<number>();
   const first = await LearnerProcess.start(0, 0, seen);

@@ -9,9 +9,10 @@
  * another size than it must have; `reward`: one is not finite, or they do not add up; `end`: it ends
  * in two ways at once; `log_prob_length`, `log_prob_range`, `log_prob_sum`: log-probabilities of
  * another number than tokens, above 0 or not finite, or that do not add up; `version`: no learner has
- * published the weights that it names; `pictures`, `tokens`: they are not of the size that the policy
- * sees, or leave the grammar. These two are found when the chunk is to be trained on, after it was
- * acknowledged.
+ * published the weights that it names; `lost_version`: the learner
+ * has published them, and then gone back to an older checkpoint; `pictures`, `tokens`: they are not of
+ * the size that the policy sees, or leave the grammar. These two are found when the chunk is to be
+ * trained on, after it was acknowledged.
  */
 export const REFUSAL_REASONS = [
   "fields",
@@ -22,6 +23,7 @@ export const REFUSAL_REASONS = [
   "log_prob_range",
   "log_prob_sum",
   "version",
+  "lost_version",
   "pictures",
   "tokens",
 ] as const;

@@ -67,6 +67,8 @@ export interface SessionHost {
   readonly maxFrameBytes: number;
   /** The newest weights. */
   weights(): EncodedWeights;
+  /** Whether a version was published before the learner went back to an older checkpoint. */
+  isLost(version: number): boolean;
   /** Whether controllers are asked to wait. */
   isBusy(): boolean;
   /** Take a session among the controllers, or say in a sentence why there is no room. */
@@ -222,12 +224,13 @@ export class ControllerSession {
   #takeTransitions(controllerId: string, message: TransitionsMessage): void {
     const { intake, metrics } = this.#host;
     const { version } = this.#host.weights();
-    const isKnown = (chunk: ChunkTransition) => chunk.policyVersion <= version;
+    const isKnown = ({ policyVersion }: ChunkTransition) =>
+      policyVersion <= version && !this.#host.isLost(policyVersion);
     const transitions = message.transitions.filter(isKnown);
     const unknown = message.transitions.filter((chunk) => !isKnown(chunk));
     const refused = [
       ...message.refused ?? [],
-      ...unknown.map((chunk) => versionFault(chunk, version)),
+      ...unknown.map((chunk) => versionFault(chunk, version, this.#host)),
     ];
     const { acceptedIds, duplicateIds } = intake(controllerId, transitions);
     this.#accepted += acceptedIds.length;
@@ -281,10 +284,17 @@ export function countRefused(
   for (const { reason } of refused) metrics.refused(reason, 1);
 }
 
-/** Nobody knows what another life of the learner, or none, has meant by a version to come. */
-function versionFault({ chunkId, policyVersion }: ChunkTransition, newest: number) {
+/** What has been gone back on, and what another life of the learner, or none, has meant. */
+function versionFault(
+  { chunkId, policyVersion }: ChunkTransition,
+  newest: number,
+  { isLost }: Pick<SessionHost, "isLost">,
+): RefusedTransition {
+  const [reason, fate] = isLost(policyVersion)
+    ? ["lost_version", "was lost when the learner went back to a checkpoint"] as const
+    : ["version", "was never published here"] as const;
   const sentence =
-    `Cannot accept transition: policyVersion: ${policyVersion} was never published ` +
-    `here, the newest version is ${newest}`;
-  return { chunkId, reason: "version", sentence } satisfies RefusedTransition;
+    `Cannot accept transition: policyVersion: ${policyVersion} ${fate}, the newest ` +
+    `version is ${newest}`;
+  return { chunkId, reason, sentence };
 }

@@ -44,6 +44,11 @@ export interface LearnerServerOptions {
   readonly signature: Signature;
   /** What controllers get when they connect, until {@link LearnerServer.publish}. */
   readonly initialWeights: WeightsSnapshot;
+  /**
+   * Whether a version was published before the learner went back to an older checkpoint, so that its
+   * chunks are refused; default never.
+   */
+  readonly isLostVersion?: (version: number) => boolean;
   /** Takes valid transitions; must not block. */
   readonly intake: Intake;
   /** Called whenever a controller has been admitted. */
@@ -124,6 +129,7 @@ export class LearnerServer {
       initialization: options.initialization,
       maxFrameBytes: this.#maxFrameBytes,
       weights: () => this.#weights,
+      isLost: options.isLostVersion ?? (() => false),
       isBusy: () => this.#isBusy,
       admit: (session) => this.#admit(session),
       intake: options.intake,
