@@ -33,6 +33,7 @@ import {
   type WasmFunction,
   whileBelow,
 } from "./wasm_assembler.ts";
+import { VectorConstants } from "./wasm_constants.ts";
 import { exponential } from "./wasm_exp.ts";
 import { type MultiplyAdd, multiplyAddHere } from "./wasm_multiply_add.ts";
 
@@ -69,8 +70,10 @@ function softmaxFunction(multiplyAdd: MultiplyAdd): WasmFunction {
   const [x, m, total, n, r, e] = [13, 14, 15, 16, 17, 18];
   const here = add(get(scores), get(k));
   const maskHere = add(get(mask), get(k));
-  const exp = exponential(x, n, r, e, multiplyAdd);
+  const constants = new VectorConstants(19);
+  const exp = exponential(x, n, r, e, { multiplyAdd, constant: constants.of });
   const perRow: Code = [
+    // What is no number is not the greatest; but its exponential is none, and so then is the sum.
     ...set(k, i32(0)),
     ...set(m, splat(f32(-Infinity))),
     ...whileBelow(
@@ -128,15 +131,18 @@ function softmaxFunction(multiplyAdd: MultiplyAdd): WasmFunction {
   return {
     name: "softmax",
     parameters: 8,
-    locals: { i32: 3, f32: 2, v128: 6 },
-    body: whileBelow(
-      g,
-      get(groups),
-      set(i, i32(0)),
-      whileBelow(i, get(group), perRow),
-      next(mask, get(maskRow)),
-      next(g, 1),
-    ),
+    locals: { i32: 3, f32: 2, v128: 6 + constants.count },
+    body: [
+      ...constants.prologue,
+      ...whileBelow(
+        g,
+        get(groups),
+        set(i, i32(0)),
+        whileBelow(i, get(group), perRow),
+        next(mask, get(maskRow)),
+        next(g, 1),
+      ),
+    ],
   };
 }
 

@@ -27,7 +27,6 @@ import {
   and,
   type Code,
   divF32x4,
-  f32,
   get,
   i32,
   loadV128,
@@ -35,14 +34,14 @@ import {
   minF32x4,
   mulF32x4,
   set,
-  splat,
   storeV128,
   subF32x4,
   type WasmFunction,
   whileBelow,
 } from "./wasm_assembler.ts";
 import { floatsOf, offsetOf, onMemory, type WasmBackend } from "./wasm_backend.ts";
-import { exponential } from "./wasm_exp.ts";
+import { VectorConstants } from "./wasm_constants.ts";
+import { exponential, type ExponentialParts } from "./wasm_exp.ts";
 import { type MultiplyAdd, multiplyAddHere } from "./wasm_multiply_add.ts";
 import { placeAt } from "./wasm_rows.ts";
 
@@ -71,7 +70,7 @@ const SINGLE: Readonly<Record<FunctionName, (x: number, up: number, dy: number) 
 
 // Parameters and locals of all functions. One without up or dy is given 0 for it.
 const [X_AT, UP_AT, DY_AT, OUT_AT, SECOND_AT, BYTES, K] = [0, 1, 2, 3, 4, 5, 6];
-const [X, SIGMA, SCRATCH_A, SCRATCH_B, SCRATCH_C] = [7, 8, 9, 10, 11];
+const [X, SIGMA, SCRATCH_A, SCRATCH_B, SCRATCH_C, FIRST_FREE] = [7, 8, 9, 10, 11, 12];
 
 /** exp() is finite up to here, and σ is 1 long before. */
 const MOST = 88;
@@ -82,59 +81,71 @@ const MOST = 88;
  */
 const LEAST = Math.exp(-60);
 
-const constant = (value: number) => splat(f32(value));
 const load = (base: number) => loadV128(placeAt(base, K));
 const store = (base: number, value: Code) => storeV128(placeAt(base, K), value);
 const product = (...factors: Code[]) => factors.reduce((a, b) => mulF32x4(a, b));
-/** a + b · x². */
-const curve = (b: number) =>
-  addF32x4(constant(GELU_LINEAR), mulF32x4(constant(b), mulF32x4(get(X), get(X))));
 
-/** σ(v) = exp(v) / (1 + exp(v)) */
-const setSigma = (multiplyAdd: MultiplyAdd): Code => [
-  ...set(SIGMA, minF32x4(mulF32x4(get(X), curve(GELU_CUBIC)), constant(MOST))),
-  ...exponential(SIGMA, SCRATCH_A, SCRATCH_B, SCRATCH_C, multiplyAdd),
-  ...set(SIGMA, maxF32x4(subF32x4(get(SIGMA), constant(LEAST)), constant(0))),
-  ...set(SIGMA, divF32x4(get(SIGMA), addF32x4(constant(1), get(SIGMA)))),
-];
+/** σ(v) and the slope of gelu, as instructions. */
+interface GeluCode {
+  /** Puts σ(v) = exp(v) / (1 + exp(v)) into its local. */
+  readonly setSigma: Code;
+  /** σ · (1 + x · (1 − σ) · (a + 3b · x²)) */
+  readonly slope: Code;
+}
 
-/** σ · (1 + x · (1 − σ) · (a + 3b · x²)) */
-const SLOPE = mulF32x4(
-  get(SIGMA),
-  addF32x4(
-    constant(1),
-    product(get(X), subF32x4(constant(1), get(SIGMA)), curve(3 * GELU_CUBIC)),
-  ),
-);
+function geluCode(parts: ExponentialParts): GeluCode {
+  const { multiplyAdd, constant } = parts;
+  /** a + b · x². */
+  const curve = (b: number) =>
+    multiplyAdd(constant(b), mulF32x4(get(X), get(X)), constant(GELU_LINEAR));
+  const others = subF32x4(constant(1), get(SIGMA));
+  const tilt = multiplyAdd(product(get(X), others), curve(3 * GELU_CUBIC), constant(1));
+  return {
+    setSigma: [
+      ...set(SIGMA, minF32x4(mulF32x4(get(X), curve(GELU_CUBIC)), constant(MOST))),
+      ...exponential(SIGMA, SCRATCH_A, SCRATCH_B, SCRATCH_C, parts),
+      ...set(SIGMA, maxF32x4(subF32x4(get(SIGMA), constant(LEAST)), constant(0))),
+      ...set(SIGMA, divF32x4(get(SIGMA), addF32x4(constant(1), get(SIGMA)))),
+    ],
+    slope: mulF32x4(get(SIGMA), tilt),
+  };
+}
 
-function elementwise(name: FunctionName, sigma: Code, ...stores: Code[]): WasmFunction {
+function elementwise(
+  name: FunctionName,
+  multiplyAdd: MultiplyAdd,
+  stores: (slope: Code) => readonly Code[],
+): WasmFunction {
+  const constants = new VectorConstants(FIRST_FREE);
+  const { setSigma, slope } = geluCode({ multiplyAdd, constant: constants.of });
+  const loop = whileBelow(
+    K,
+    and(get(BYTES), i32(-16)),
+    set(X, load(X_AT)),
+    setSigma,
+    ...stores(slope),
+    set(K, add(get(K), i32(16))),
+  );
   return {
     name,
     parameters: 6,
-    locals: { i32: 1, f32: 0, v128: 5 },
-    body: whileBelow(
-      K,
-      and(get(BYTES), i32(-16)),
-      set(X, load(X_AT)),
-      sigma,
-      ...stores,
-      set(K, add(get(K), i32(16))),
-    ),
+    locals: { i32: 1, f32: 0, v128: 5 + constants.count },
+    body: [...constants.prologue, ...loop],
   };
 }
 
 const functionsOn = onMemory(() => {
-  const sigma = setSigma(multiplyAddHere());
+  const multiplyAdd = multiplyAddHere();
   return [
-    elementwise("gelu", sigma, store(OUT_AT, product(get(X), get(SIGMA)))),
-    elementwise("gradient", sigma, store(OUT_AT, product(load(DY_AT), SLOPE))),
-    elementwise("gated", sigma, store(OUT_AT, product(get(X), get(SIGMA), load(UP_AT)))),
-    elementwise(
-      "gatedGradient",
-      sigma,
-      store(OUT_AT, product(load(DY_AT), load(UP_AT), SLOPE)),
+    elementwise("gelu", multiplyAdd, () => [store(OUT_AT, product(get(X), get(SIGMA)))]),
+    elementwise("gradient", multiplyAdd, (slope) => [store(OUT_AT, product(load(DY_AT), slope))]),
+    elementwise("gated", multiplyAdd, () => [
+      store(OUT_AT, product(get(X), get(SIGMA), load(UP_AT))),
+    ]),
+    elementwise("gatedGradient", multiplyAdd, (slope) => [
+      store(OUT_AT, product(load(DY_AT), load(UP_AT), slope)),
       store(SECOND_AT, product(load(DY_AT), get(X), get(SIGMA))),
-    ),
+    ]),
   ];
 });
 

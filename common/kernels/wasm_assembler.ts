@@ -115,10 +115,10 @@ export const multiplyAddF32x4 = (a: Code, b: Code, c: Code): Code => [
 export const subF32x4: Binary = binary(...simd(0xe5));
 /** Quotient of two vectors of four f32. */
 export const divF32x4: Binary = binary(...simd(0xe7));
-/** The less of two f32, four times. */
-export const minF32x4: Binary = binary(...simd(0xe8));
-/** The greater of two f32, four times. */
-export const maxF32x4: Binary = binary(...simd(0xe9));
+/** The less of two f32, four times; the first where one of them is no number (an instruction of x86). */
+export const minF32x4: Binary = binary(...simd(0xea));
+/** The greater of two f32, four times; the first where one of them is no number. */
+export const maxF32x4: Binary = binary(...simd(0xeb));
 /** All bits set where one f32 is less than another, four times. */
 export const lessF32x4: Binary = binary(...simd(0x43));
 /** The bits of one vector that are not set in another. */

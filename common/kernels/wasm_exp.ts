@@ -11,14 +11,12 @@
 import {
   andNotV128,
   type Code,
-  f32,
   get,
   i32,
   lessF32x4,
   mulF32x4,
   set,
   shiftLeftI32x4,
-  splat,
   subF32x4,
 } from "./wasm_assembler.ts";
 import type { MultiplyAdd } from "./wasm_multiply_add.ts";
@@ -36,6 +34,14 @@ const EXPONENT_BIAS = 127, EXPONENT_SHIFT = 23;
 /** Added to n it leaves n's exponent in the last bits; so large that what is added has no fraction. */
 const ROUNDER = 1.5 * 2 ** 23 + EXPONENT_BIAS;
 
+/** What {@link exponential} is made with. */
+export interface ExponentialParts {
+  /** How a product is added. */
+  readonly multiplyAdd: MultiplyAdd;
+  /** The vector of four times a number. */
+  readonly constant: (value: number) => Code;
+}
+
 /**
  * Four times `exp(x)` for x ≤ 88, within 3 parts in 10⁷; exactly 0 for x below −87.3, −∞ included; NaN for NaN.
  *
@@ -43,17 +49,15 @@ const ROUNDER = 1.5 * 2 ** 23 + EXPONENT_BIAS;
  * @param n Local for vectors that may be overwritten.
  * @param r Another.
  * @param result Another.
- * @param multiplyAdd How a product is added.
  */
 export function exponential(
   x: number,
   n: number,
   r: number,
   result: number,
-  multiplyAdd: MultiplyAdd,
+  { multiplyAdd, constant }: ExponentialParts,
 ): Code {
   const [first, ...others] = SERIES;
-  const constant = (value: number) => splat(f32(value));
   const rounded = subF32x4(get(n), constant(ROUNDER));
   return [
     ...set(n, multiplyAdd(get(x), constant(LOG2_E), constant(ROUNDER))),

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { add, assemble, get, i32, loadV128, set, storeV128, whileBelow } from "./wasm_assembler.ts";
+import { VectorConstants } from "./wasm_constants.ts";
 import { exponential } from "./wasm_exp.ts";
 import { hasMultiplyAdd, multiplyAddIf } from "./wasm_multiply_add.ts";
 
@@ -10,19 +11,19 @@ function exponentials(values: Float32Array, isFused: boolean): Float32Array {
   numbers.set(values);
   const [bytes, k] = [0, 1];
   const [x, ...others] = [2, 3, 4, 5] as const;
-  const code = assemble([{
-    name: "run",
-    parameters: 1,
-    locals: { i32: 1, f32: 0, v128: 4 },
-    body: whileBelow(
-      k,
-      get(bytes),
-      set(x, loadV128(get(k))),
-      exponential(x, ...others, multiplyAddIf(isFused)),
-      storeV128(get(k), get(x)),
-      set(k, add(get(k), i32(16))),
-    ),
-  }]);
+  const constants = new VectorConstants(6);
+  const parts = { multiplyAdd: multiplyAddIf(isFused), constant: constants.of };
+  const loop = whileBelow(
+    k,
+    get(bytes),
+    set(x, loadV128(get(k))),
+    exponential(x, ...others, parts),
+    storeV128(get(k), get(x)),
+    set(k, add(get(k), i32(16))),
+  );
+  const locals = { i32: 1, f32: 0, v128: 4 + constants.count };
+  const body = [...constants.prologue, ...loop];
+  const code = assemble([{ name: "run", parameters: 1, locals, body }]);
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(code), { env: { memory } });
   (exports.run as (bytes: number) => void)(values.byteLength);
   return numbers;
