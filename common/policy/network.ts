@@ -62,6 +62,9 @@ export interface NetworkInput {
   readonly ids: PrefixIds;
 }
 
+/** What a byte of a picture is in [−1, 1]. */
+const LEVELS = Float32Array.from({ length: 256 }, (_, byte) => byte / 127.5 - 1);
+
 /** Pictures as the encoder wants them: `[n, size, size, 3]` in [−1, 1]. */
 export function imageTensor(images: readonly RgbImage[], size: number): Tensor4D {
   const pixels = size * size * 3;
@@ -77,7 +80,7 @@ export function imageTensor(images: readonly RgbImage[], size: number): Tensor4D
         `A ${size}×${size} picture has ${pixels} bytes, this one has ${image.data.length}`,
       );
     }
-    for (let j = 0, at = i * pixels; j < pixels; j++) data[at + j] = image.data[j] / 127.5 - 1;
+    for (let j = 0, at = i * pixels; j < pixels; j++) data[at + j] = LEVELS[image.data[j]];
   });
   return tf.tensor4d(data, [images.length, size, size, 3]);
 }

@@ -30,13 +30,22 @@ export function makeRope(
 ): Rope {
   const half = headDim / 2;
   const table = new Float32Array(positions.length * headDim);
-  for (let j = 0; j < half; j++) {
-    const timescale = ROPE_MAX_WAVELENGTH ** (j / half);
-    for (let i = 0; i < positions.length; i++) {
-      const angle = positions[i] / timescale;
+  const timescales = Array.from({ length: half }, (_, j) => ROPE_MAX_WAVELENGTH ** (j / half));
+  // Rows of a batch have nearly the same positions: each is worked out once.
+  const firstRows = new Map<number, number>();
+  for (let i = 0; i < positions.length; i++) {
+    const position = positions[i];
+    const known = firstRows.get(position);
+    if (known !== undefined) {
+      table.copyWithin(i * headDim, known * headDim, (known + 1) * headDim);
+      continue;
+    }
+    firstRows.set(position, i);
+    timescales.forEach((timescale, j) => {
+      const angle = position / timescale;
       table[i * headDim + j] = Math.cos(angle);
       table[i * headDim + half + j] = Math.sin(angle);
-    }
+    });
   }
   return { table: tf.tensor3d(table, [...shape, headDim]) };
 }
