@@ -4,7 +4,7 @@
  */
 
 import type { Config } from "../common/config/config.ts";
-import type { Observation } from "../common/types.ts";
+import type { HostTensor, Observation } from "../common/types.ts";
 import type { Estimate } from "./ppo/gae.ts";
 import type { TrainerState } from "./train_state.ts";
 import type {
@@ -20,6 +20,8 @@ export class Trainer implements Disposable {
   readonly #worker = new Worker(new URL("./trainer_worker.ts", import.meta.url), {
     type: "module",
   });
+  /** All weights by name, as the thread last told them. */
+  readonly #weights = new Map<string, HostTensor>();
 
   /**
    * Load a policy from a checkpoint.
@@ -36,7 +38,9 @@ export class Trainer implements Disposable {
       readonly state?: TrainerState;
     },
   ): Promise<TrainerReady> {
-    return await this.#ask({ kind: "start", ...options }, "ready");
+    const ready = await this.#ask({ kind: "start", ...options }, "ready");
+    this.#take(ready.weights);
+    return ready;
   }
 
   /**
@@ -45,6 +49,7 @@ export class Trainer implements Disposable {
    * @param options.policyVersion Version of the weights that it starts from.
    * @param options.learningRateScale Fraction of the configured step sizes to use, 0–1.
    * @param options.isCriticAlone Train the critic alone.
+   * @returns All weights; those that are not trained are the very same tensors as before.
    */
   async update(
     estimates: readonly Estimate[],
@@ -55,7 +60,13 @@ export class Trainer implements Disposable {
       readonly isCriticAlone: boolean;
     },
   ): Promise<TrainerUpdated> {
-    return await this.#ask({ kind: "update", estimates, ...options }, "updated");
+    const updated = await this.#ask({ kind: "update", estimates, ...options }, "updated");
+    this.#take(updated.weights);
+    return { ...updated, weights: [...this.#weights.values()] };
+  }
+
+  #take(weights: readonly HostTensor[]): void {
+    for (const tensor of weights) this.#weights.set(tensor.name, tensor);
   }
 
   /** Say how new observations are, at least 0 each, and learn them. */

@@ -69,7 +69,7 @@ export interface TrainerReady {
 export interface TrainerUpdated {
   /** Losses and times. */
   readonly metrics: UpdateMetrics;
-  /** The new weights. */
+  /** What is trained of the weights, under prefixed names; the others are as they were. */
   readonly weights: readonly HostTensor[];
   /** Tensors alive in the thread: constant, or something leaks. */
   readonly tensors: number;

@@ -133,7 +133,8 @@ export class TrainingSession implements Disposable {
     const demonstrations = this.#demonstrations;
     const context = { policyVersion, isCriticAlone, demonstrations };
     const metrics = await this.#trainer.update(request.estimates, random, context);
-    return { metrics, weights: await this.#weights(), tensors: tf.memory().numTensors };
+    const weights = await this.#weights(this.#trainer.isTrained);
+    return { metrics, weights, tensors: tf.memory().numTensors };
   }
 
   /** Rate observations by how new they are, then learn them; 0 for pictures of another size. */
@@ -179,8 +180,8 @@ export class TrainingSession implements Disposable {
   }
 
   /** Weights as controllers want them: values in units of reward. */
-  async #weights(): Promise<HostTensor[]> {
-    const weights = await readWeights(this.#loaded.policy);
+  async #weights(isWanted?: (path: string) => boolean): Promise<HostTensor[]> {
+    const weights = await readWeights(this.#loaded.policy, isWanted);
     return this.#trainer.critic?.unscale(weights, CRITIC_PATHS) ?? weights;
   }
 

@@ -211,12 +211,18 @@ export function policySignature(
 const ACTOR_PREFIX = "actor_backbone/";
 const CRITIC_PREFIX = CRITIC_PATHS;
 
-/** All weights in host memory, under prefixed names. */
-export async function readWeights({ network }: ActorCritic): Promise<HostTensor[]> {
+/**
+ * Weights in host memory, under prefixed names.
+ * @param isWanted Which paths of the backbone; all if absent. The critic's always come.
+ */
+export async function readWeights(
+  { network }: ActorCritic,
+  isWanted?: (path: string) => boolean,
+): Promise<HostTensor[]> {
   const prefixed = (prefix: string, tensors: HostTensor[]) =>
     tensors.map((t) => ({ ...t, name: prefix + t.name }));
   return [
-    ...prefixed(ACTOR_PREFIX, await network.backbone.toHost()),
+    ...prefixed(ACTOR_PREFIX, await network.backbone.toHost(isWanted)),
     ...prefixed(CRITIC_PREFIX, await network.valueHead.toHost()),
   ];
 }

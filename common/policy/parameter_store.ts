@@ -229,12 +229,13 @@ export class ParameterStore {
   }
 
   /**
-   * Read every array back in float32, in the layout of a checkpoint.
+   * Read arrays back in float32, in the layout of a checkpoint.
+   * @param accepts Which paths; all if absent.
    * @throws RangeError if one is kept elsewhere.
    */
-  async toHost(): Promise<HostTensor[]> {
+  async toHost(accepts: (path: string) => boolean = () => true): Promise<HostTensor[]> {
     const out: HostTensor[] = [];
-    for (const spec of this.specs) {
+    for (const spec of this.specs.filter(({ path }) => accepts(path))) {
       this.#refuseElsewhere("read back", spec.path);
       const data = new Float32Array(count(spec.shape));
       const weights = this.#weights.get(spec.path)!;

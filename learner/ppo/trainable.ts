@@ -13,6 +13,8 @@ export interface TrainableVariables {
   readonly backbone: readonly Variable[];
   /** Of the value head: all of them. */
   readonly critic: readonly Variable[];
+  /** Whether a path of SigLIP and Gemma is trained; the value head's always are. */
+  readonly isTrained: (path: string) => boolean;
 }
 
 /**
@@ -34,7 +36,7 @@ export function trainableVariables(
 ): TrainableVariables {
   const { backbone, valueHead, variant } = network;
   const critic = valueHead.select(() => true);
-  if (trainScope === "value_head") return { backbone: [], critic };
+  if (trainScope === "value_head") return { backbone: [], critic, isTrained: () => false };
   const hasAdapters = variant.gemma.lora !== undefined;
   if (trainScope === "lora" && !hasAdapters) {
     throw new RangeError(
@@ -51,5 +53,5 @@ export function trainableVariables(
   const isAdaptersOnly = trainScope === "lora" || (trainScope === "auto" && hasAdapters);
   const isTrained = (path: string) =>
     path.startsWith("PaliGemma/img/") ? trainVision : !isAdaptersOnly || path.includes("lora");
-  return { backbone: backbone.select(isTrained), critic };
+  return { backbone: backbone.select(isTrained), critic, isTrained };
 }

@@ -65,6 +65,8 @@ export class PpoTrainer implements Disposable {
   klWeight: number;
   /** What has happened to steps that were not finite; to write and to restore. */
   guard: GuardState = FRESH_GUARD;
+  /** Whether a path of the backbone is trained; the others stay as they are. */
+  readonly isTrained: (path: string) => boolean;
   readonly #policy: ActorCritic;
   readonly #reference: ActorCritic | undefined;
   readonly #options: PpoOptions;
@@ -90,7 +92,8 @@ export class PpoTrainer implements Disposable {
     this.#options = options;
     this.#reference = options.klWeight > 0 ? reference : undefined;
     this.klWeight = options.klWeight;
-    const { backbone, critic } = trainableVariables(policy, options);
+    const { backbone, critic, isTrained } = trainableVariables(policy, options);
+    this.isTrained = isTrained;
     this.#variables = [...backbone, ...critic];
     this.#critics = critic;
     this.adam = new AdamState(options, this.#variables, critic);
