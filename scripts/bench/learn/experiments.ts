@@ -84,11 +84,12 @@ export const EXPERIMENTS: readonly Experiment[] = [
     flags: {
       ...DEFAULTS,
       task: "transfer_cube",
-      maxEpisodeSteps: 400,
+      maxEpisodeSteps: 200,
       updates: 100,
+      chunksPerUpdate: 512,
       saveEveryUpdates: 10,
-      gamma: 0.97,
-      gaeLambda: 0.95,
+      gamma: 0.95,
+      gaeLambda: 0.9,
     },
     variants: [{ name: "default", summary: "the learner's defaults", flags: {} }],
     isEvaluated: true,
@@ -96,9 +97,21 @@ export const EXPERIMENTS: readonly Experiment[] = [
   {
     name: "ablations",
     summary: "What is each part of the learner worth on reach?",
-    flags: { ...DEFAULTS, ...HALF, task: "reach", saveEveryUpdates: 2 },
+    // Small updates: what is compared is how a run goes, and the table needs many.
+    flags: {
+      ...DEFAULTS,
+      task: "reach",
+      updates: 40,
+      chunksPerUpdate: 128,
+      saveEveryUpdates: 10,
+    },
     variants: [
       { name: "default", summary: "nothing left out", flags: {} },
+      {
+        name: "no_critic_warm_up",
+        summary: "the policy learns from the first update on",
+        flags: { criticWarmUpUpdates: 0 },
+      },
       { name: "stale", summary: "weights four versions old", flags: STALE },
       {
         name: "stale_not_decoupled",
