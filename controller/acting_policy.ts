@@ -43,10 +43,14 @@ export class ActingPolicy implements Disposable {
     return this.#policy;
   }
 
-  /** Write newer weights into the policy; they are kept, to be written again after a loss. */
+  /**
+   * Write newer weights into the policy; they are kept, to be written again after a loss. A tensor that
+   * is the very same as in the version before is not written: it could be most of a large model.
+   */
   assign(weights: NewWeights): void {
+    const written = new Set(this.#latest?.tensors);
     this.#latest = weights;
-    assignWeights(this.#policy, weights.tensors);
+    assignWeights(this.#policy, weights.tensors.filter((tensor) => !written.has(tensor)));
   }
 
   /**

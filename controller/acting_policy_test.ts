@@ -8,7 +8,7 @@ import { GpuLostError } from "../common/device/errors.ts";
 import { whyNoWebgpu } from "../common/device/testing.ts";
 import { makeActingPolicy, withGpu } from "../common/engine/testing_policy.ts";
 import { useDevice } from "../common/policy/backend.ts";
-import { readWeights } from "../common/policy/load.ts";
+import { assignWeights, readWeights } from "../common/policy/load.ts";
 import {
   countTensors,
   HORIZON,
@@ -72,6 +72,25 @@ Deno.test("ActingPolicy is loaded again after a loss, with the newest weights, a
   }
   other[Symbol.dispose]();
   assert.equal(countTensors(), before);
+});
+
+Deno.test("ActingPolicy does not write a tensor again that is the very same", async () => {
+  await useDevice("wasm");
+  const policy = makePolicy();
+  using acting = new ActingPolicy(policy, {
+    load: () => assert.fail("nothing to load"),
+    checkDevice: () => {},
+    supervisor: supervise(),
+  });
+  const [frozen, ...trained] = await readWeights(policy);
+  acting.assign({ version: 1, tensors: [frozen, ...trained] });
+  // Changed behind its back, to see whether it is written.
+  assignWeights(policy, [{ ...frozen, data: new Float32Array(frozen.data.length) }]);
+  const newer = trained.map((tensor) => ({ ...tensor, data: tensor.data.map((x) => x + 1) }));
+  acting.assign({ version: 2, tensors: [frozen, ...newer] });
+  const [first, ...others] = await readWeights(policy);
+  assert.ok(first.data.every((x) => x === 0));
+  assert.deepEqual(others, newer);
 });
 
 Deno.test("ActingPolicy lets pass what is no loss", async () => {

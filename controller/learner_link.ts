@@ -7,7 +7,7 @@
  */
 // @ts-types="@types/ws"
 import WebSocket from "ws";
-import type { ChunkTransition } from "../common/types.ts";
+import type { ChunkTransition, HostTensor } from "../common/types.ts";
 import { decodeFrame, encodeFrame, transitionBytes } from "../common/wire/frames.ts";
 import type {
   AckMessage,
@@ -46,6 +46,8 @@ export class LearnerLink {
   #socket: WebSocket | null = null;
   #assembler = new WeightsAssembler();
   #latest: WeightsSnapshot | null = null;
+  /** Tensors of the newest version that came over this connection, by name. */
+  readonly #tensors = new Map<string, HostTensor>();
   #isBusy = false;
   #failures = 0;
   #lastHeardMs = 0;
@@ -153,7 +155,8 @@ export class LearnerLink {
 
   /**
    * The newest complete weights that were not taken yet, if any. Ask between chunks.
-   * @returns The weights, now the caller's; null if there are none newer.
+   * @returns All weights, not to be changed: tensors that the learner does not train are the same in
+   *   every version. Null if there are none newer.
    */
   takeLatestWeights(): WeightsSnapshot | null {
     const latest = this.#latest;
@@ -307,6 +310,7 @@ export class LearnerLink {
     this.#counts.connections++;
     // The newest follow; these may be weights that a learner has gone back on.
     this.#latest = null;
+    this.#tensors.clear();
     this.#options.logger.info(
       `Connected to the learner's run ${
         JSON.stringify(runName)
@@ -318,9 +322,10 @@ export class LearnerLink {
   #takeWeights(part: WeightsMessage): void {
     const complete = this.#assembler.add(part);
     if (complete === null) return;
-    this.#latest = complete;
+    for (const tensor of complete.tensors) this.#tensors.set(tensor.name, tensor);
+    this.#latest = { ...complete, tensors: [...this.#tensors.values()] };
     this.#say({ type: "weights_received", version: complete.version });
-    this.#options.onWeights?.(complete);
+    this.#options.onWeights?.(this.#latest);
   }
 
   #takeAck({ chunkIds, duplicateIds, refusedIds }: AckMessage): void {

@@ -56,6 +56,29 @@ Deno.test("LearnerLink receives weights, and the newest when it asks late", asyn
   assert.equal(link.takeLatestWeights(), null);
 });
 
+Deno.test("LearnerLink gives all weights of a learner that sends those that change", async () => {
+  const [frozen] = sampleTensors(0);
+  const tensorsOf = (version: number) => [
+    frozen,
+    { ...sampleTensors(version)[0], name: "trained" },
+  ];
+  await using learner = startLearner({ initialWeights: { version: 1, tensors: tensorsOf(1) } });
+  let newest = 0;
+  await using link = new TestLink(learner.url, { onWeights: ({ version }) => newest = version });
+  link.connect();
+  // Nobody has taken the first ones when the second come, which lack a tensor.
+  await link.expect("first weights", () => newest === 1);
+  learner.server.publish(2, tensorsOf(2));
+  await link.expect("second weights", () => newest === 2);
+  const second = link.takeLatestWeights();
+  assert.deepEqual(second, { version: 2, progress: 0, tensors: tensorsOf(2) });
+  learner.server.publish(3, tensorsOf(3));
+  await link.expect("third weights", () => newest === 3);
+  const third = link.takeLatestWeights();
+  assert.deepEqual(third, { version: 3, progress: 0, tensors: tensorsOf(3) });
+  assert.equal(third?.tensors[0], second?.tensors[0]);
+});
+
 Deno.test("LearnerLink receives weights that are larger than a frame", async () => {
   const data = Float32Array.from({ length: 50_000 }, (_, at) => at / 8);
   const tensors = [{ name: "w", shape: [50, 1000], data }, ...sampleTensors(3)];

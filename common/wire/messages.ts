@@ -98,7 +98,10 @@ export interface TensorSlice {
   readonly data: Float32Array;
 }
 
-/** One part of a version of the weights; see `weights_parts.ts`. */
+/**
+ * One part of a version of the weights; see `weights_parts.ts`. The first version over a connection has
+ * all tensors. A later one may lack those that are as they were.
+ */
 export interface WeightsMessage {
   /** Tells the messages apart. */
   readonly type: "weights";

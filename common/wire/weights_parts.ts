@@ -10,7 +10,7 @@ import { checkFrameCap, DEFAULT_MAX_FRAME_BYTES } from "./protocol.ts";
 import { MAX_ID_LENGTH } from "./validate.ts";
 import { WireError } from "./wire_error.ts";
 
-/** All tensors of one policy version. */
+/** Tensors of one policy version: all, or those that are not as they were. */
 export interface WeightsSnapshot {
   /** Policy version, growing. */
   readonly version: number;

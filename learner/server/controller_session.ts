@@ -23,6 +23,7 @@ import { refusalOf } from "../../common/wire/signature.ts";
 import { MAX_TRANSITIONS_PER_FRAME } from "../../common/wire/validate.ts";
 import { WireError } from "../../common/wire/wire_error.ts";
 import type { Intake } from "./dedup.ts";
+import type { PublishedWeights } from "./published_weights.ts";
 
 /** The part of a WebSocket that a session needs. */
 export interface SessionSocket {
@@ -30,14 +31,6 @@ export interface SessionSocket {
   send(frame: Uint8Array<ArrayBuffer>): void;
   /** Close with a code of CLOSE_CODES. */
   close(code: number): void;
-}
-
-/** Weights ready to send. */
-export interface EncodedWeights {
-  /** Policy version. */
-  readonly version: number;
-  /** Their frames in order. */
-  readonly frames: readonly Uint8Array<ArrayBuffer>[];
 }
 
 /** Counts what comes in. */
@@ -66,7 +59,7 @@ export interface SessionHost {
   /** Cap of a frame in bytes. */
   readonly maxFrameBytes: number;
   /** The newest weights. */
-  weights(): EncodedWeights;
+  weights(): PublishedWeights;
   /** Whether a version was published before the learner went back to an older checkpoint. */
   isLost(version: number): boolean;
   /** Whether controllers are asked to wait. */
@@ -146,11 +139,16 @@ export class ControllerSession {
     if (this.#controllerId === null) this.#fail("No hello came in time", "noHello");
   }
 
-  /** Send the newest weights unless a version is still on its way or this one was sent. */
+  /**
+   * Send the newest weights unless a version is still on its way or this one was sent. The first ones
+   * over this connection are all there are, later ones those that change.
+   */
   offerWeights(): void {
-    const { version, frames } = this.#host.weights();
+    const weights = this.#host.weights();
+    const { version } = weights;
     if (this.#controllerId === null || this.#sentVersion === version) return;
     if (this.#sentVersion !== this.#heldVersion) return;
+    const frames = this.#sentVersion === null ? weights.all() : weights.changes();
     this.#sentVersion = version;
     for (const frame of frames) this.#socket.send(frame);
   }

@@ -16,19 +16,18 @@ import {
   type ListenOptions,
 } from "../../common/http/listen.ts";
 import type { HostTensor, Logger } from "../../common/types.ts";
-import { encodeFrame } from "../../common/wire/frames.ts";
 import type { Message, RefusedTransition, Signature } from "../../common/wire/messages.ts";
 import { checkFrameCap, DEFAULT_MAX_FRAME_BYTES } from "../../common/wire/protocol.ts";
-import { splitWeights, type WeightsSnapshot } from "../../common/wire/weights_parts.ts";
+import type { WeightsSnapshot } from "../../common/wire/weights_parts.ts";
 import {
   ControllerSession,
   countRefused,
-  type EncodedWeights,
   type IntakeMetrics,
   type SessionHost,
   type SessionSocket,
 } from "./controller_session.ts";
 import type { Intake } from "./dedup.ts";
+import { PublishedWeights } from "./published_weights.ts";
 
 /** What a learner server needs. */
 export interface LearnerServerOptions {
@@ -99,7 +98,7 @@ export class LearnerServer {
   readonly #controllers = new Map<string, ControllerSession>();
   /** Every open socket, greeted or not, with a promise of its end. */
   readonly #open = new Map<ControllerSession, Promise<void>>();
-  #weights: EncodedWeights;
+  #weights: PublishedWeights;
   #isBusy = false;
   #isClosing = false;
   #listener: Listener | null = null;
@@ -165,9 +164,10 @@ export class LearnerServer {
 
   /**
    * Make a version of the weights current and offer it to all controllers. It is encoded once; a
-   * controller that still receives an older version gets the newest one afterwards.
+   * controller that still receives an older version gets the newest one afterwards. Tensors that are
+   * the very same as at the beginning go to new connections alone.
    * @param version Policy version, above the current one.
-   * @param tensors The tensors; not kept.
+   * @param tensors All tensors; they must not change afterwards.
    * @param progress How much of the run is done, 0–1; controllers may act by it.
    * @throws {RangeError} If the version does not grow or a tensor does not fill its shape.
    */
@@ -239,13 +239,9 @@ export class LearnerServer {
     this.#listener = null;
   }
 
-  #encode(snapshot: WeightsSnapshot): EncodedWeights {
-    const maxFrameBytes = this.#maxFrameBytes;
-    const parts = splitWeights(snapshot, maxFrameBytes);
-    return {
-      version: snapshot.version,
-      frames: parts.map((part) => encodeFrame(part, { maxFrameBytes })),
-    };
+  #encode(snapshot: WeightsSnapshot): PublishedWeights {
+    const { tensors } = this.#options.initialWeights;
+    return new PublishedWeights(snapshot, tensors, this.#maxFrameBytes);
   }
 
   #admit(session: ControllerSession): string | null {

@@ -113,7 +113,7 @@ Deno.test("LearnerServer refuses another protocol version", async () => {
   await using learner = startLearner();
   await using peer = await RawPeer.connect(learner.url);
   peer.send({ ...HELLO, protocolVersion: 2 });
-  assert.match((await peer.receive("refuse")).sentence, /protocol version is 4 .* and 2 /);
+  assert.match((await peer.receive("refuse")).sentence, /protocol version is 5 .* and 2 /);
   assert.equal(await peer.closeCode, CLOSE_CODES.refused);
 });
 
@@ -219,6 +219,33 @@ Deno.test("LearnerServer lets a slow controller skip versions", async () => {
   assert.deepEqual(learner.server.controllers(), [
     { controllerId: "bench-1", policyVersion: 4, chunks: 0 },
   ]);
+});
+
+Deno.test("LearnerServer sends a tensor that is never trained once a connection", async () => {
+  const [frozen] = sampleTensors(0);
+  const tensorsOf = (version: number) => [
+    frozen,
+    { ...sampleTensors(version)[0], name: "trained" },
+  ];
+  const initialWeights = { version: 1, tensors: tensorsOf(1) };
+  await using learner = startLearner({ initialWeights });
+  await using old = await RawPeer.greeted(learner.url);
+  const namesOf = async (peer: RawPeer, version: number) => {
+    const weights = await peer.receive("weights");
+    assert.equal(weights.version, version);
+    peer.send({ type: "weights_received", version });
+    return weights.slices.map(({ name }) => name);
+  };
+  assert.deepEqual(await namesOf(old, 1), [frozen.name, "trained"]);
+  for (const version of [2, 3]) {
+    learner.server.publish(version, tensorsOf(version));
+    assert.deepEqual(await namesOf(old, version), ["trained"]);
+  }
+  await using young = await RawPeer.greeted(learner.url, { ...HELLO, controllerId: "bench-2" });
+  assert.deepEqual(await namesOf(young, 3), [frozen.name, "trained"]);
+  // Nothing new: a message all the same, for the version.
+  learner.server.publish(4, initialWeights.tensors);
+  assert.deepEqual(await namesOf(young, 4), []);
 });
 
 Deno.test("LearnerServer.publish() refuses a version that does not grow", async () => {
