@@ -237,13 +237,17 @@ export class ActorCritic implements Disposable {
       logProbs: [] as number[],
       entropies: [] as number[],
     }));
+    const needsAll = this.shape.valueInput === "chunk";
+    /** Rows that are fed. */
+    let left = [...states.keys()];
     using decoding = await startDecoding(this.network, input, Math.max(...budgets));
     for (;;) {
       const { logits } = decoding;
-      states.forEach((state, row) => {
+      left.forEach((row, place) => {
+        const state = states[row];
         if (this.grammar.isDone(state)) return;
         const allowed = this.grammar.allowed(state);
-        const draw = drawToken(logits, row, allowed, options.temperature, options.random);
+        const draw = drawToken(logits, place, allowed, options.temperature, options.random);
         // Logits of which one is not finite show here, before the chunk goes on from them.
         checkFinite(draw.logProb, "a token's log-probability");
         rows[row].tokens.push(draw.token);
@@ -251,11 +255,17 @@ export class ActorCritic implements Disposable {
         rows[row].entropies.push(draw.entropy);
         states[row] = this.grammar.next(state, draw.token);
       });
-      if (states.every((state) => this.grammar.isDone(state))) break;
-      // Rows that are done are fed their last token again; nobody reads what comes of it.
-      await decoding.feed(rows.map(({ tokens }) => tokens[tokens.length - 1]));
+      const open = left.filter((row) => !this.grammar.isDone(states[row]));
+      if (open.length === 0) break;
+      // Copying the others' keys and values pays once they are few: chunks differ much in length.
+      if (!needsAll && open.length <= left.length / 2) {
+        decoding.keepRows(open.map((row) => left.indexOf(row)));
+        left = open;
+      }
+      // Rows that are done and still fed get their last token again; nobody reads what comes of it.
+      await decoding.feed(left.map((row) => rows[row].tokens[rows[row].tokens.length - 1]));
     }
-    const values = this.shape.valueInput === "chunk"
+    const values = needsAll
       ? await decoding.finish(rows.map(({ tokens }) => tokens.length))
       : decoding.values;
     return rows.map((row, i) => ({ ...row, value: values[i] }));

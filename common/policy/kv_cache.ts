@@ -53,6 +53,22 @@ export class KvCache {
     return [this.#keys[layer], this.#values[layer]];
   }
 
+  /**
+   * Keep some rows of the batch alone.
+   * @param rows Their places in the batch, in the order that they are to have.
+   */
+  keepRows(rows: readonly number[]): void {
+    const ids = tf.tensor1d([...rows], "int32");
+    const kept = (x: Tensor3D) => {
+      const part = tf.keep(tf.gather(x, ids)) as Tensor3D;
+      x.dispose();
+      return part;
+    };
+    this.#keys = this.#keys.map(kept);
+    this.#values = this.#values.map(kept);
+    ids.dispose();
+  }
+
   /** All layers of the current position are written. */
   advance(): void {
     this.length++;

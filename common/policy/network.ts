@@ -294,6 +294,13 @@ export interface Decoding extends Disposable {
   readonly values: Float32Array;
   /** Feed one FAST token a row and compute the next logits. */
   feed(tokens: ArrayLike<number>): Promise<void>;
+  /**
+   * Go on with some rows alone; logits are theirs from now on. Not where the `chunk` critic has yet to
+   * read the states of all.
+   * @param rows Their places among those that there are, in the order that they are to have.
+   * @throws {RangeError} The critic is that one.
+   */
+  keepRows(rows: readonly number[]): void;
   /** Values of the `chunk` critic, given how many tokens each row has. */
   finish(lengths: readonly number[]): Promise<Float32Array>;
 }
@@ -358,8 +365,10 @@ export async function startDecoding(
   const head = tf.tidy(() => fastHead(net.backbone, gemma, net.fastVocab, fastSkipTokens));
   owned.defer(() => head?.dispose());
   // The same for every token: what is behind it is not read.
-  const seenOfPrefix = tf.tensor3d(decodeMask(layout, capacity, capacity), [batch, 1, capacity]);
+  let seenOfPrefix = tf.tensor3d(decodeMask(layout, capacity, capacity), [batch, 1, capacity]);
   owned.defer(() => seenOfPrefix.dispose());
+  /** Rows of the batch that are decoded yet. */
+  let left = Array.from({ length: batch }, (_, row) => row);
   let logits = new Float32Array(0);
   const readLogits = async (hidden: Tensor3D) => {
     const tensor = tf.tidy(() =>
@@ -386,13 +395,10 @@ export async function startDecoding(
       const at = memory.length;
       const hidden = tf.tidy(() => {
         const ids = Int32Array.from(tokens, (t) => languageId(net, t));
-        const here = Float32Array.from(
-          { length: batch },
-          (_, row) => positions[row * capacity + at],
-        );
+        const here = Float32Array.from(left, (row) => positions[row * capacity + at]);
         return runGemma(net.backbone, gemma, {
-          x: embedTokens(net.backbone, gemma, tf.tensor2d(ids, [batch, 1], "int32")),
-          rope: makeRope(here, [batch, 1], gemma.headDim),
+          x: embedTokens(net.backbone, gemma, tf.tensor2d(ids, [ids.length, 1], "int32")),
+          rope: makeRope(here, [ids.length, 1], gemma.headDim),
           mask: seenOfPrefix,
           remember: (layer, k, v) => memory.append(layer, k, v),
           keys: at + 1,
@@ -406,6 +412,19 @@ export async function startDecoding(
       } finally {
         if (!isKept) hidden.dispose();
       }
+    },
+    keepRows(rows) {
+      if (net.valueInput === "chunk") {
+        throw new RangeError("Cannot leave rows: the chunk critic reads the states of all");
+      }
+      memory.keepRows(rows);
+      const all = seenOfPrefix;
+      seenOfPrefix = tf.tidy(() => tf.gather(all, tf.tensor1d([...rows], "int32")));
+      all.dispose();
+      const vocab = logits.length / left.length;
+      const kept = rows.map((row) => logits.slice(row * vocab, (row + 1) * vocab));
+      logits = Float32Array.from(kept.flatMap((row) => [...row]));
+      left = rows.map((row) => left[row]);
     },
     async finish(lengths) {
       const tensor = tf.tidy(() => {

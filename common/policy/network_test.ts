@@ -257,3 +257,46 @@ Deno.test("startDecoding() frees everything when a readback fails", async () => 
     backend.read = read;
   }
 });
+
+for (const device of ["cpu", "wasm"] as const) {
+  Deno.test(`keepRows() goes on with some rows as if the others were there on ${device}`, async () => {
+    await useDevice(device);
+    using policy = makePolicy();
+    const input = policy.prepareInput(makeObservations(1, 3));
+    const V = policy.network.fastVocab;
+    const before = countTensors();
+    {
+      using all = await startDecoding(policy.network, input, 5);
+      using some = await startDecoding(policy.network, input, 5);
+      const rowsOf = (rows: readonly number[]) =>
+        rows.flatMap((row) => [...all.logits.slice(row * V, (row + 1) * V)]);
+      await all.feed([3, 1, 4]);
+      await some.feed([3, 1, 4]);
+      some.keepRows([2, 0]);
+      assert.deepEqual([...some.logits], rowsOf([2, 0]));
+      await all.feed([1, 5, 9]);
+      await some.feed([9, 1]);
+      assert.ok(maxDifference(some.logits, rowsOf([2, 0])) < TOLERANCE);
+      some.keepRows([1]);
+      await all.feed([2, 6, 5]);
+      await some.feed([2]);
+      assert.ok(maxDifference(some.logits, rowsOf([0])) < TOLERANCE);
+      assert.deepEqual(some.values, all.values);
+    }
+    assert.equal(countTensors(), before);
+  });
+}
+
+Deno.test("keepRows() is refused where the critic reads the states of all rows", async () => {
+  await useDevice("cpu");
+  using policy = makePolicy({ valueInput: "chunk" });
+  using decoding = await startDecoding(
+    policy.network,
+    policy.prepareInput(makeObservations(1, 2)),
+    2,
+  );
+  assert.throws(() => decoding.keepRows([0]), {
+    name: "RangeError",
+    message: "Cannot leave rows: the chunk critic reads the states of all",
+  });
+});
