@@ -18,6 +18,7 @@ import {
   normalizeActions,
   toPolicyActions,
   toPolicyState,
+  toRobotActions,
 } from "../common/policy/action_transform.ts";
 import { ActorCritic, type PolicyAssets } from "../common/policy/actor_critic.ts";
 import { useDevice } from "../common/policy/backend.ts";
@@ -41,7 +42,7 @@ import {
 import { computeFieldStats, saveNormStats, withMode } from "../common/tokenizer/normalization.ts";
 import { buildWordLevelTokenizer } from "../common/tokenizer/word_level.ts";
 import { ALOHA_DIM } from "../common/robot/aloha.ts";
-import type { HostTensor } from "../common/types.ts";
+import type { HostTensor, Observation } from "../common/types.ts";
 import { evaluatePolicy } from "../controller/evaluation.ts";
 import { START_NOISE_RAD } from "../controller/sim/create_robots.ts";
 import { SimulatedAloha, type SimulationOptions } from "../controller/sim/aloha_sim.ts";
@@ -209,8 +210,9 @@ async function main(signal: AbortSignal): Promise<void> {
   });
   const random = seededRandom(seed);
   log.info(`recording ${flags.episodes} demonstrations of ${task}`);
+  using going = config.checkpoint === "" ? undefined : await startFrom(config, random);
   const { examples, successRate } = task === "transfer_cube"
-    ? await disturbed(recorder, simulation, config, flags, random, signal)
+    ? await corrections(recorder, simulation, config, flags, going?.policy, random, signal)
     : recordDemonstrations(recorder, {
       episodes: flags.episodes,
       firstSeed: 0,
@@ -229,9 +231,8 @@ async function main(signal: AbortSignal): Promise<void> {
     `${examples.length} examples; the demonstrator solved ${(100 * successRate).toFixed(0)} %`,
   );
 
-  using start = config.checkpoint === ""
-    ? await startAfresh(config, examples, { ...flags, random })
-    : await startFrom(config, random);
+  using afresh = going ? undefined : await startAfresh(config, examples, { ...flags, random });
+  const start = (going ?? afresh)!;
   const { policy, policy: { assets, shape } } = start;
   const tokenized = examples.map(({ observation, actions, scene }) => {
     const raw = toPolicyActions(actions, observation.state, actionDim, shape);
@@ -293,26 +294,39 @@ async function main(signal: AbortSignal): Promise<void> {
   log.info(`wrote ${dir}`);
 }
 
-/** Demonstrations of `transfer_cube`: from wherever a disturbed robot gets to. */
-async function disturbed(
+/** Examples of `transfer_cube`: what to do wherever robots get to, disturbed or driven by the policy. */
+async function corrections(
   recorder: SimulatedAloha,
   simulation: SimulationOptions,
-  { horizon }: Config,
+  { horizon, actionDim, seed }: Config,
   flags: Flags,
+  policy: ActorCritic | undefined,
   random: () => number,
   signal: AbortSignal,
 ) {
   const demonstrator = { speed: flags.speed, graspBiasM: flags.graspBias };
   using adviser = await Adviser.create(simulation, demonstrator);
-  return recordCorrections(recorder, adviser, {
+  using others = new DisposableStack();
+  const robots = [recorder];
+  while (policy && robots.length < 32) {
+    robots.push(others.use(await SimulatedAloha.create(simulation)));
+  }
+  const act = async (observations: readonly Observation[]) => {
+    const chunks = await policy!.sampleActions(observations, { temperature: 1, random });
+    return chunks.map(({ actions }, i) =>
+      toRobotActions(actions, observations[i].state, actionDim, policy!.assets.stats, policy!.shape)
+    );
+  };
+  return await recordCorrections(robots, adviser, {
     episodes: flags.episodes,
-    firstSeed: 0,
+    firstSeed: seed * flags.episodes,
     horizon,
     disturbance: {
       share: flags.disturbShare,
       jointRad: flags.disturbJoints,
       gripperShare: flags.disturbGrippers,
     },
+    pupil: policy && { share: flags.ownShare, act },
     random,
     onEpisode: () => signal.throwIfAborted(),
   });

@@ -70,7 +70,7 @@ Deno.test("parseCommand() takes every spelling of a flag", () => {
 
 Deno.test("parseCommand() reads numbers of every form", () => {
   assert.equal(run("--learning-rate", "1e-4").config.learningRate, 1e-4);
-  assert.equal(run("--clip-range=.3").config.clipRange, 0.3);
+  assert.equal(run("--clip-range=.25").config.clipRange, 0.25);
   assert.equal(run("--offset", "-2.5").flags.offset, -2.5);
   assert.equal(run("--offset=-1e3").flags.offset, -1000);
   assert.equal(run("--port", "0").config.port, 0);
@@ -122,7 +122,7 @@ Deno.test("parseCommand() says what is wrong with a command line", async (t) => 
     [["--horizon", "--seed", "3"], /^--horizon needs a value: it takes an integer from 1 to 100/],
     [["--seed"], /^--seed needs a value/],
     [["--exp-name", "a/b"], /--exp-name is "a\/b", but it takes a name of at most 80/],
-    [["--batch-size", "1200"], /--batch-size is 1200, but an update has only 1024 chunks/],
+    [["--batch-size", "1200"], /--batch-size is 1200, but an update has only 512 chunks/],
     [["--host", "0.0.0.0"], /name a file that holds one with --token-file/],
     [["train"], /^Unexpected argument "train": write values as --flag VALUE/],
     [["--resume", "true"], /^Unexpected argument "true"/],

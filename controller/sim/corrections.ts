@@ -2,7 +2,7 @@
  * Records what the demonstrator would do wherever a disturbed robot gets to.
  *
  * At every chunk the demonstrator is asked what it would do from here, on a copy of the robot; that is
- * the example. The robot itself executes the same chunk, or one that noise has spoiled. So examples
+ * the example. The robot itself executes the same chunk, or one that noise has spoiled, or a pupil's. So examples
  * show ways back from mistakes, and never the mistakes (DART: Laskey et al., "DART: Noise Injection for
  * Robust Imitation Learning", 2017).
  *
@@ -11,6 +11,7 @@
 
 import { ALOHA_DIM, ARM_DIM } from "../../common/robot/aloha.ts";
 import { normal, type RandomSource } from "../../common/random.ts";
+import type { Observation } from "../../common/types.ts";
 import { SimulatedAloha, type SimulationOptions } from "./aloha_sim.ts";
 import type { Demonstration } from "./demonstrations.ts";
 import { TransferCubeTask } from "./transfer_cube_task.ts";
@@ -36,10 +37,24 @@ export interface CorrectionOptions {
   readonly horizon: number;
   /** How the robot is disturbed. */
   readonly disturbance: Disturbance;
+  /** Who drives now and then instead. */
+  readonly pupil?: Pupil;
   /** Independent uniform numbers in [0, 1). */
   readonly random: RandomSource;
   /** Called after each episode. */
-  readonly onEpisode?: (episode: number, isSuccess: boolean) => void;
+  readonly onEpisode?: () => void;
+}
+
+/**
+ * A policy that learns, and drives some chunks itself: then examples show what to do where it gets to
+ * (DAgger: Ross, Gordon and Bagnell, "A reduction of imitation learning and structured prediction to
+ * no-regret online learning", 2011).
+ */
+export interface Pupil {
+  /** Share of the chunks that it drives, 0–1. */
+  readonly share: number;
+  /** Its chunks, `[H, 14]` absolute targets each. */
+  readonly act: (observations: readonly Observation[]) => Promise<readonly Float32Array[]>;
 }
 
 /** Says what the demonstrator would do from where a robot is. Owner of the copy that it tries on. */
@@ -90,30 +105,47 @@ export class Adviser implements Disposable {
   }
 }
 
-/** Let the demonstrator practise on a disturbed robot and record it. */
-export function recordCorrections(
-  robot: SimulatedAloha,
+/**
+ * Let robots practise, disturbed or driven by a pupil, and record what the demonstrator would do.
+ *
+ * @param robots One or more, which practise side by side.
+ */
+export async function recordCorrections(
+  robots: readonly SimulatedAloha[],
   adviser: Adviser,
   options: CorrectionOptions,
-): { examples: Demonstration[]; successRate: number } {
-  const { episodes, firstSeed, horizon, disturbance, random } = options;
+): Promise<{ examples: Demonstration[]; successRate: number }> {
+  const { episodes, firstSeed, horizon, disturbance, pupil, random } = options;
   const examples: Demonstration[] = [];
-  let successes = 0;
-  for (let episode = 0; episode < episodes; episode++) {
-    robot.resetSync(firstSeed + episode);
-    let isSuccess = false;
-    while (!robot.hasEnded) {
-      const actions = adviser.advise(robot, horizon);
-      examples.push({ observation: robot.observeSync(), actions, scene: cubeFromGripper(robot) });
-      const executed = random() < disturbance.share ? spoil(actions, disturbance, random) : actions;
-      for (let h = 0; h < horizon && !robot.hasEnded; h++) {
-        isSuccess = robot.stepSync(executed.subarray(h * ALOHA_DIM, (h + 1) * ALOHA_DIM)).isSuccess;
-      }
+  let started = 0, successes = 0;
+  const busy = new Set<SimulatedAloha>();
+  for (;;) {
+    for (const robot of robots) {
+      if (busy.has(robot) && !robot.hasEnded) continue;
+      if (busy.delete(robot)) options.onEpisode?.();
+      if (started === episodes) continue;
+      robot.resetSync(firstSeed + started++);
+      busy.add(robot);
     }
-    if (isSuccess) successes++;
-    options.onEpisode?.(episode, isSuccess);
+    if (busy.size === 0) return { examples, successRate: successes / episodes };
+    const shown = Array.from(busy, (robot) => ({
+      robot,
+      observation: robot.observeSync(),
+      actions: adviser.advise(robot, horizon),
+      scene: cubeFromGripper(robot),
+    }));
+    examples.push(...shown.map(({ robot: _, ...example }) => example));
+    const own = await pupil?.act(shown.map(({ observation }) => observation));
+    shown.forEach(({ robot, actions }, i) => {
+      let chunk = actions;
+      if (own !== undefined && random() < pupil!.share) chunk = own[i];
+      else if (random() < disturbance.share) chunk = spoil(actions, disturbance, random);
+      for (let h = 0; h < horizon && !robot.hasEnded; h++) {
+        const outcome = robot.stepSync(chunk.subarray(h * ALOHA_DIM, (h + 1) * ALOHA_DIM));
+        if (outcome.isTerminal) successes++;
+      }
+    });
   }
-  return { examples, successRate: successes / episodes };
 }
 
 /** A chunk with a constant error, so that the robot really gets somewhere else. */

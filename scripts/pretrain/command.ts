@@ -120,6 +120,15 @@ export const COMMAND = {
       maximum: 1,
       description: "Share of the spoiled chunks in which a gripper opens or closes at random.",
     },
+    ownShare: {
+      kind: "number",
+      default: 0.5,
+      minimum: 0,
+      maximum: 1,
+      description:
+        "Share of the chunks of transfer_cube that a policy which training goes on with " +
+        "(--checkpoint) drives itself while recording.",
+    },
     sceneWeight: {
       kind: "number",
       default: 1,

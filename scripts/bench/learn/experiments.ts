@@ -4,7 +4,6 @@
  */
 
 import type { Config } from "../../../common/config/config.ts";
-import { PRESETS } from "../../../common/config/presets.ts";
 
 /** One way to train. */
 export interface ExperimentVariant {
@@ -32,30 +31,25 @@ export interface Experiment {
   readonly isEvaluated: boolean;
 }
 
-/** The learner's own defaults in place of those that the demo's curve was measured with. */
-const DEFAULTS: Partial<Config> = {
-  clipRangeHigh: PRESETS.full.clipRangeHigh,
-  dualClip: PRESETS.full.dualClip,
-  decoupled: PRESETS.full.decoupled,
-  valueLoss: PRESETS.full.valueLoss,
-  valueNormalization: PRESETS.full.valueNormalization,
-  criticWarmUpUpdates: PRESETS.full.criticWarmUpUpdates,
-};
-
 /**
  * Chunks arrive about one version after they were sampled in any case: collection and update overlap.
  * Holding three more makes four.
  */
 const STALE: Partial<Config> = { holdWeights: 3, maxStaleness: 8 };
 
+/** As the demo was at first: plain PPO, twice the chunks. */
 const FIRST: ExperimentVariant = {
   name: "first",
-  summary: "the demo as it was first measured: 40 updates of 1,024 chunks",
-  flags: {},
+  summary: "the demo as it was at first: plain PPO, 40 updates of 1,024 chunks",
+  flags: {
+    chunksPerUpdate: 1024,
+    clipRangeHigh: 0,
+    dualClip: 0,
+    decoupled: false,
+    valueLoss: "squared",
+    valueNormalization: false,
+  },
 };
-
-/** Half of the first version's 409,600 control steps. */
-const HALF: Partial<Config> = { updates: 40, chunksPerUpdate: 512 };
 
 /** Every experiment by its name. */
 export const EXPERIMENTS: readonly Experiment[] = [
@@ -66,13 +60,13 @@ export const EXPERIMENTS: readonly Experiment[] = [
     variants: [
       {
         name: "default",
-        summary: "the learner's defaults, in half the control steps",
-        flags: { ...DEFAULTS, ...HALF },
+        summary: "the demo as it is: half the control steps of the first",
+        flags: {},
       },
       {
         name: "small_batches",
         summary: "the same in updates of 128 chunks: the fewest steps to 90 %",
-        flags: { ...DEFAULTS, ...HALF, chunksPerUpdate: 128 },
+        flags: { chunksPerUpdate: 128 },
       },
       FIRST,
     ],
@@ -82,7 +76,6 @@ export const EXPERIMENTS: readonly Experiment[] = [
     name: "transfer_cube",
     summary: "Does transfer_cube come from an imitation policy's 30 to 50 % to 85 %?",
     flags: {
-      ...DEFAULTS,
       task: "transfer_cube",
       maxEpisodeSteps: 200,
       updates: 100,
@@ -99,7 +92,6 @@ export const EXPERIMENTS: readonly Experiment[] = [
     summary: "What is each part of the learner worth on reach?",
     // Small updates: what is compared is how a run goes, and the table needs many.
     flags: {
-      ...DEFAULTS,
       task: "reach",
       updates: 40,
       chunksPerUpdate: 128,
@@ -108,9 +100,9 @@ export const EXPERIMENTS: readonly Experiment[] = [
     variants: [
       { name: "default", summary: "nothing left out", flags: {} },
       {
-        name: "no_critic_warm_up",
-        summary: "the policy learns from the first update on",
-        flags: { criticWarmUpUpdates: 0 },
+        name: "critic_warm_up",
+        summary: "the critic alone learns in the first two updates",
+        flags: { criticWarmUpUpdates: 2 },
       },
       { name: "stale", summary: "weights four versions old", flags: STALE },
       {
@@ -159,8 +151,8 @@ export const EXPERIMENTS: readonly Experiment[] = [
     summary: "How fast is experience collected and used, and who waits for whom?",
     flags: { task: "reach", updates: 8, saveEveryUpdates: 0 },
     variants: [
-      { name: "demo", summary: "the demo's sizes", flags: {} },
-      { name: "default", summary: "the learner's defaults", flags: DEFAULTS },
+      { name: "default", summary: "the demo as it is", flags: {} },
+      FIRST,
     ],
     isEvaluated: false,
   },

@@ -23,17 +23,17 @@ Deno.test("every variant of every experiment is a valid configuration, unlike th
   }
 });
 
-Deno.test("the first version of reach is the demo preset", () => {
+Deno.test("reach is the demo preset, which takes half the chunks of its first version", () => {
   const reach = EXPERIMENTS.find(({ name }) => name === "reach")!;
-  const first = reach.variants.find(({ name }) => name === "first")!;
-  const { config } = planRun(reach, first, 0, {}, "checkpoints");
-  const { chunksPerUpdate, updates, learningRate, epochs } = PRESETS.demo;
+  const config = (name: string) =>
+    planRun(reach, reach.variants.find((v) => v.name === name)!, 0, {}, "checkpoints").config;
+  const { chunksPerUpdate, updates, learningRate, epochs, decoupled } = PRESETS.demo;
+  const now = config("default"), first = config("first");
   assert.deepEqual(
-    [config.chunksPerUpdate, config.updates, config.learningRate, config.epochs],
-    [chunksPerUpdate, updates, learningRate, epochs],
+    [now.chunksPerUpdate, now.updates, now.learningRate, now.epochs, now.decoupled],
+    [chunksPerUpdate, updates, learningRate, epochs, decoupled],
   );
-  const half = planRun(reach, reach.variants[0], 0, {}, "checkpoints").config;
-  assert.equal(2 * half.updates * half.chunksPerUpdate, updates * chunksPerUpdate);
+  assert.equal(2 * now.updates * now.chunksPerUpdate, first.updates * first.chunksPerUpdate);
 });
 
 Deno.test("planRun() lets the command line win, and refuses what contradicts itself", () => {
