@@ -24,8 +24,10 @@ export interface CheckpointChoice {
 }
 
 /** Imitation checkpoints that ship with Tendon, made by `deno task pretrain`. */
-export const SHIPPED_CHECKPOINTS: readonly string[] = ["reach", "reach_debug"].map((name) =>
-  fileURLToPath(new URL(`../pretrained/${name}`, import.meta.url))
+export const SHIPPED_CHECKPOINTS: readonly string[] = ["reach", "reach_debug", "transfer_cube"].map(
+  (
+    name,
+  ) => fileURLToPath(new URL(`../pretrained/${name}`, import.meta.url)),
 );
 
 /** A field of the configuration that a checkpoint's model must equal. */
@@ -38,7 +40,7 @@ const MODEL_FIELDS: readonly ModelField[] = ["variant", "actionDim", "horizon", 
 
 /**
  * With `--resume` the experiment's newest; else the one of `--checkpoint`; else a shipped one that
- * fits the configuration.
+ * fits the configuration, of its task if there is one.
  * @throws CheckpointError, one sentence, if there is none or it does not fit.
  */
 export async function chooseCheckpoint(
@@ -47,6 +49,7 @@ export async function chooseCheckpoint(
       Config,
       "resume" | "checkpoint" | "checkpointDir" | "expName" | ModelField
     >
+    & Partial<Pick<Config, "task">>
     & ConventionChoice,
 ): Promise<CheckpointChoice> {
   if (config.resume) {
@@ -60,11 +63,15 @@ export async function chooseCheckpoint(
     return check(path, "resuming", passedOver, config);
   }
   if (config.checkpoint !== "") return check(config.checkpoint, "starting from", [], config);
+  const shipped: { path: string; metadata: CheckpointMetadata }[] = [];
   for (const path of SHIPPED_CHECKPOINTS) {
     const metadata = await inspectCheckpoint(path);
-    if (differences(metadata, config).length === 0) {
-      return { path, metadata, reason: "starting from the shipped imitation policy", notes: [] };
-    }
+    if (differences(metadata, config).length === 0) shipped.push({ path, metadata });
+  }
+  const ofTask = shipped.find(({ metadata }) => metadata.training.task === config.task);
+  const found = ofTask ?? shipped.at(0);
+  if (found !== undefined) {
+    return { ...found, reason: "starting from the shipped imitation policy", notes: [] };
   }
   throw new CheckpointError(
     `No checkpoint ships for ${MODEL_FIELDS.map((f) => `${f} ${config[f]}`).join(", ")}: ` +

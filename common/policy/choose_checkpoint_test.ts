@@ -92,3 +92,16 @@ Deno.test("chooseCheckpoint() says which shape no shipped checkpoint has", async
             "maxTokenLen 80: give one with --checkpoint, or make one with deno task pretrain."),
   );
 });
+
+Deno.test("chooseCheckpoint() takes the shipped one of the task, or another that fits", async () => {
+  using folder = new TempDir();
+  const shipped = { ...config(folder.path), horizon: 10, maxTokenLen: 64 };
+  for (const task of ["reach", "transfer_cube"] as const) {
+    const { path, metadata } = await chooseCheckpoint({ ...shipped, task });
+    assert.ok(path.endsWith(task), path);
+    assert.equal(metadata.training.task, task);
+  }
+  const debug = { ...shipped, actionDim: 7 as const, maxTokenLen: 180 };
+  const { path } = await chooseCheckpoint({ ...debug, task: "transfer_cube" });
+  assert.ok(path.endsWith("reach_debug"), path);
+});
