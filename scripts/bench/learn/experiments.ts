@@ -83,7 +83,9 @@ export const EXPERIMENTS: readonly Experiment[] = [
       updates: 60,
       chunksPerUpdate: 1024,
       batchSize: 128,
-      learningRate: 5e-5,
+      learningRate: 1.5e-4,
+      finalLearningRateFraction: 0.3,
+      criticWarmUpUpdates: 2, // a first step on a critic that knows nothing took two thirds of its success
       saveEveryUpdates: 10,
       gamma: 0.95,
       gaeLambda: 0.9,
