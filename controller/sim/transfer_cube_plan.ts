@@ -31,6 +31,12 @@ const FUNNEL_M = { above: 0.014, low: 0.02, lowHeight: 0.07 } as const;
 /** How exactly the gripper has to be at its place to close, in metres. */
 const GRASP_TOLERANCE_M = { side: 0.012, height: 0.008 } as const;
 
+/** Nearer than this, the right gripper is there and the left one comes, in metres. */
+const AT_MEETING_POINT_M = 0.03;
+
+/** The left gripper takes the cube by its near half, in metres. */
+const SHORT_M = 0.01;
+
 /** What counts. */
 export interface Situation {
   /** The cube's centre in the world, in metres. */
@@ -104,9 +110,15 @@ function handOver({ cube, leftPinch, rightPinch }: Situation): Intent {
     return { name: "lift", right: rightDownTo([x, y, HOVER_HEIGHT_M + 0.02]), ...held };
   }
   const right: IkGoal = { position: MEETING_POINT, approach: [-1, 0, 0], opening: [0, 1, 0] };
-  if (distanceM(rightPinch, MEETING_POINT) > 0.05) return { name: "bring", right, ...held };
-  const leftGripper = distanceM(leftPinch, cube) < 0.02 ? GRASP : 1;
-  return { name: "take", right, left: leftTo(cube), rightGripper: GRASP, leftGripper };
+  if (distanceM(rightPinch, MEETING_POINT) > AT_MEETING_POINT_M) {
+    return { name: "bring", right, ...held };
+  }
+  // Where the cube will be, not where it is: the right gripper may still be on its way.
+  // Between the cube's height and the right gripper's: fingers pass between fingers, and meet the cube.
+  const [mx, my, mz] = MEETING_POINT;
+  const place: Vec3 = [mx + cube[0] - x - SHORT_M, my + cube[1] - y, mz + 0.5 * (cube[2] - z)];
+  const leftGripper = distanceM(leftPinch, place) < 0.01 ? GRASP : 1;
+  return { name: "take", right, left: leftTo(place), rightGripper: GRASP, leftGripper };
 }
 
 function rightDownTo(position: Vec3): IkGoal {
