@@ -362,7 +362,8 @@ async function save(
       training: {
         task: config.task,
         updates: flags.steps,
-        controlSteps: made.examples.length * flags.stride,
+        controlSteps: made.examples.length *
+          (config.task === "transfer_cube" ? config.horizon : flags.stride),
         chunks: flags.steps * flags.batch,
         episodes: flags.episodes,
         optimizerSteps: flags.steps,

@@ -24,11 +24,11 @@ export interface CheckpointChoice {
 }
 
 /** Imitation checkpoints that ship with Tendon, made by `deno task pretrain`. */
-export const SHIPPED_CHECKPOINTS: readonly string[] = ["reach", "reach_debug", "transfer_cube"].map(
-  (
-    name,
-  ) => fileURLToPath(new URL(`../pretrained/${name}`, import.meta.url)),
-);
+export const SHIPPED_CHECKPOINTS: readonly string[] = [
+  "reach",
+  "reach_debug",
+  "transfer_cube",
+].map((name) => fileURLToPath(new URL(`../pretrained/${name}`, import.meta.url)));
 
 /** A field of the configuration that a checkpoint's model must equal. */
 export type ModelField = "variant" | "actionDim" | "horizon" | "maxTokenLen";

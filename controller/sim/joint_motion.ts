@@ -88,31 +88,6 @@ export class JointMotion {
   }
 
   /**
-   * Command a gripper, at once.
-   *
-   * @param arm Which arm.
-   * @param gripper 0 (closed) – 1 (open).
-   */
-  setGripper(arm: ArmName, gripper: number): void {
-    this.#path[armOffset(arm) + JOINTS_PER_ARM] = gripper;
-  }
-
-  /**
-   * What is left of the planned motion.
-   *
-   * @param arm Which arm.
-   * @returns Largest distance of a joint's path to its goal, in rad.
-   */
-  remainingRad(arm: ArmName): number {
-    const from = armOffset(arm);
-    let left = 0;
-    for (let i = from; i < from + JOINTS_PER_ARM; i++) {
-      left = Math.max(left, Math.abs(this.#goal[i] - this.#path[i]));
-    }
-    return left;
-  }
-
-  /**
    * Go on by one control step.
    *
    * @returns 14 absolute targets, overwritten by the next call.
@@ -134,9 +109,19 @@ export class JointMotion {
     return action;
   }
 
+  /** Largest distance of a joint's path to its goal, in rad. */
+  #remainingRad(arm: ArmName): number {
+    const from = armOffset(arm);
+    let left = 0;
+    for (let i = from; i < from + JOINTS_PER_ARM; i++) {
+      left = Math.max(left, Math.abs(this.#goal[i] - this.#path[i]));
+    }
+    return left;
+  }
+
   #advanceArm(arm: ArmName): void {
     const from = armOffset(arm), at = from / ARM_DIM;
-    const left = this.remainingRad(arm);
+    const left = this.#remainingRad(arm);
     if (left === 0) {
       this.#speedRadS[at] = 0;
       return;

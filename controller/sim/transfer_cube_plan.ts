@@ -11,10 +11,10 @@ import type { IkGoal } from "./ik.ts";
 export const MEETING_POINT: Vec3 = [0, -0.019, 0.3];
 
 /** How far the left gripper waits from the cube before it takes it, in metres. */
-export const STANDOFF_M = 0.1;
+const STANDOFF_M = 0.1;
 
 /** Height of the pinch point over the table from which the right gripper comes down, in metres. */
-export const HOVER_HEIGHT_M = 0.09;
+const HOVER_HEIGHT_M = 0.09;
 
 /** Height of the pinch point when it grasps: clear of the table by the fingers' 15 mm beyond it. */
 export const GRASP_HEIGHT_M = 0.028;

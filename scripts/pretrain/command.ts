@@ -48,7 +48,8 @@ export const COMMAND = {
       default: 4,
       minimum: 1,
       unit: "control steps",
-      description: "Steps between two training examples of a demonstration.",
+      description: "Steps between two training examples of a demonstration of reach; those of " +
+        "transfer_cube are a chunk apart.",
     },
     steps: {
       kind: "integer",

