@@ -61,8 +61,8 @@ export interface ImitationOptions {
   readonly learningRate: number;
   /** Independent uniform numbers in [0, 1). */
   readonly random: () => number;
-  /** Called after each step with the loss in nats a token. */
-  readonly onStep?: (step: number, loss: number) => void;
+  /** Awaited after each step, with the loss in nats a token; it may add to the examples. */
+  readonly onStep?: (step: number, loss: number) => void | Promise<void>;
 }
 
 /** Train a policy's backbone on examples. */
@@ -95,7 +95,7 @@ export async function trainImitation(
       gradients as unknown as Parameters<typeof optimizer.applyGradients>[0],
     );
     tf.dispose(gradients);
-    options.onStep?.(step, loss);
+    await options.onStep?.(step, loss);
     await yieldToEventLoop();
   }
   optimizer.dispose();

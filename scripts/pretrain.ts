@@ -18,7 +18,6 @@ import {
   normalizeActions,
   toPolicyActions,
   toPolicyState,
-  toRobotActions,
 } from "../common/policy/action_transform.ts";
 import { ActorCritic, type PolicyAssets } from "../common/policy/actor_critic.ts";
 import { useDevice } from "../common/policy/backend.ts";
@@ -42,16 +41,16 @@ import {
 import { computeFieldStats, saveNormStats, withMode } from "../common/tokenizer/normalization.ts";
 import { buildWordLevelTokenizer } from "../common/tokenizer/word_level.ts";
 import { ALOHA_DIM } from "../common/robot/aloha.ts";
-import type { HostTensor, Observation } from "../common/types.ts";
+import type { HostTensor } from "../common/types.ts";
 import { evaluatePolicy } from "../controller/evaluation.ts";
 import { START_NOISE_RAD } from "../controller/sim/create_robots.ts";
-import { SimulatedAloha, type SimulationOptions } from "../controller/sim/aloha_sim.ts";
-import { Adviser, recordCorrections } from "../controller/sim/corrections.ts";
-import { type Demonstration, recordDemonstrations } from "../controller/sim/demonstrations.ts";
+import { SimulatedAloha } from "../controller/sim/aloha_sim.ts";
+import type { Demonstration } from "../controller/sim/demonstrations.ts";
 import { encodeDemonstrations } from "../learner/demonstrations.ts";
 import { trainImitation } from "../learner/imitation.ts";
 import { drawBackbone } from "../learner/imitation_start.ts";
 import { COMMAND, type Flags } from "./pretrain/command.ts";
+import { Recorder, type Recording } from "./pretrain/recorder.ts";
 
 /** Smallest span that a joint's angle is normalised over, in rad (and gripper units). */
 const MIN_STATE_RANGE = 0.2;
@@ -191,6 +190,12 @@ async function main(signal: AbortSignal): Promise<void> {
   const parsed = parseCommand(COMMAND, Deno.args);
   if (parsed.kind === "help") return console.log(parsed.text);
   const { config, flags } = parsed;
+  if (flags.rounds > 1 && config.task !== "transfer_cube") {
+    throw new RangeError(
+      `Cannot record ${config.task} in ${flags.rounds} rounds: its demonstrator drives alone; ` +
+        "use --rounds 1",
+    );
+  }
   const log = consoleLogger();
   const { backend } = await useDevice(config.device);
   log.info(`computing on ${backend}`);
@@ -204,49 +209,28 @@ async function main(signal: AbortSignal): Promise<void> {
     actionDim,
     startNoiseRad: START_NOISE_RAD,
   };
-  using recorder = await SimulatedAloha.create({
-    ...simulation,
-    reach: { boxMarginM: flags.boxMargin },
-  });
   const random = seededRandom(seed);
-  log.info(`recording ${flags.episodes} demonstrations of ${task}`);
+  using recorder = await Recorder.create(simulation, config, flags, random, signal);
   using going = config.checkpoint === "" ? undefined : await startFrom(config, random);
-  const { examples, successRate } = task === "transfer_cube"
-    ? await corrections(recorder, simulation, config, flags, going?.policy, random, signal)
-    : recordDemonstrations(recorder, {
-      episodes: flags.episodes,
-      firstSeed: 0,
-      horizon: config.horizon,
-      stride: flags.stride,
-      demonstrator: {
-        speed: flags.speed,
-        jointNoiseRad: flags.jointNoise,
-        aimNoiseM: flags.aimNoise,
-        aimBiasM: flags.aimBias,
-        random,
-      },
-      onEpisode: () => signal.throwIfAborted(),
-    });
-  log.info(
-    `${examples.length} examples; the demonstrator solved ${(100 * successRate).toFixed(0)} %`,
-  );
+  const first = await recorder.record(going?.policy);
+  const { examples } = first;
+  log.info(recorded(first));
 
   using afresh = going ? undefined : await startAfresh(config, examples, { ...flags, random });
   const start = (going ?? afresh)!;
   const { policy, policy: { assets, shape } } = start;
-  const tokenized = examples.map(({ observation, actions, scene }) => {
+  const tokenize = ({ observation, actions, scene }: Demonstration) => {
     const raw = toPolicyActions(actions, observation.state, actionDim, shape);
     const normalized = normalizeActions(raw, assets.stats);
     const tokens = assets.fast.encode(normalized, config.horizon, actionDim);
     return { observation, tokens, scene };
-  });
+  };
+  const tokenized = examples.map(tokenize);
   const meanTokens = tokenized.reduce((sum, e) => sum + e.tokens.length, 0) / tokenized.length;
   log.info(`${assets.fast.vocabSize} action tokens, ${meanTokens.toFixed(1)} a chunk`);
-  if (flags.saveDemonstrations !== "") {
-    await Deno.writeFile(flags.saveDemonstrations, encodeDemonstrations(tokenized));
-  }
 
-  let averageLoss = 0;
+  const stepsARound = Math.ceil(flags.steps / flags.rounds);
+  let averageLoss = 0, recordMs = 0;
   const startMs = performance.now();
   await trainImitation(policy, tokenized, {
     steps: flags.steps,
@@ -254,19 +238,32 @@ async function main(signal: AbortSignal): Promise<void> {
     learningRate: flags.imitationLearningRate,
     sceneWeight: task === "transfer_cube" ? flags.sceneWeight : 0,
     random,
-    onStep: (step, loss) => {
+    onStep: async (step, loss) => {
       signal.throwIfAborted();
       averageLoss = step === 0 ? loss : 0.95 * averageLoss + 0.05 * loss;
-      if ((step + 1) % 50 > 0) return;
-      const perStepMs = (performance.now() - startMs) / (step + 1);
-      log.info(
-        `step ${step + 1}/${flags.steps}: loss ${averageLoss.toFixed(3)} nats a token, ` +
-          `${perStepMs.toFixed(0)} ms a step`,
-      );
+      if ((step + 1) % 50 === 0) {
+        const perStepMs = (performance.now() - startMs - recordMs) / (step + 1);
+        log.info(
+          `step ${step + 1}/${flags.steps}: loss ${averageLoss.toFixed(3)} nats a token, ` +
+            `${perStepMs.toFixed(0)} ms a step`,
+        );
+      }
+      if ((step + 1) % stepsARound > 0 || step + 1 === flags.steps) return;
+      const beganMs = performance.now();
+      const more = await recorder.record(policy);
+      recordMs += performance.now() - beganMs;
+      log.info(recorded(more));
+      tokenized.push(...more.examples.map(tokenize));
     },
   });
+  if (flags.saveDemonstrations !== "") {
+    await Deno.writeFile(flags.saveDemonstrations, encodeDemonstrations(tokenized));
+  }
 
-  const metrics: Record<string, number> = { loss: averageLoss, demonstratorSuccess: successRate };
+  const metrics: Record<string, number> = {
+    loss: averageLoss,
+    demonstratorSuccess: first.successRate,
+  };
   if (flags.evalEpisodes > 0) {
     const robots = await Promise.all(
       Array.from({ length: 25 }, () => SimulatedAloha.create(simulation)),
@@ -290,46 +287,15 @@ async function main(signal: AbortSignal): Promise<void> {
   }
 
   const dir = checkpointPath(config.checkpointDir, config.expName, flags.steps);
-  await save(dir, { config, flags, start, metrics, examples });
+  await save(dir, { config, flags, start, metrics, examples: tokenized.length });
   log.info(`wrote ${dir}`);
 }
 
-/** Examples of `transfer_cube`: what to do wherever robots get to, disturbed or driven by the policy. */
-async function corrections(
-  recorder: SimulatedAloha,
-  simulation: SimulationOptions,
-  { horizon, actionDim, seed }: Config,
-  flags: Flags,
-  policy: ActorCritic | undefined,
-  random: () => number,
-  signal: AbortSignal,
-) {
-  const demonstrator = { speed: flags.speed, graspBiasM: flags.graspBias };
-  using adviser = await Adviser.create(simulation, demonstrator);
-  using others = new DisposableStack();
-  const robots = [recorder];
-  while (policy && robots.length < 32) {
-    robots.push(others.use(await SimulatedAloha.create(simulation)));
-  }
-  const act = async (observations: readonly Observation[]) => {
-    const chunks = await policy!.sampleActions(observations, { temperature: 1, random });
-    return chunks.map(({ actions }, i) =>
-      toRobotActions(actions, observations[i].state, actionDim, policy!.assets.stats, policy!.shape)
-    );
-  };
-  return await recordCorrections(robots, adviser, {
-    episodes: flags.episodes,
-    firstSeed: seed * flags.episodes,
-    horizon,
-    disturbance: {
-      share: flags.disturbShare,
-      jointRad: flags.disturbJoints,
-      gripperShare: flags.disturbGrippers,
-    },
-    pupil: policy && { share: flags.ownShare, act },
-    random,
-    onEpisode: () => signal.throwIfAborted(),
-  });
+/** What recording came to, in words. */
+function recorded({ examples, successRate }: Recording): string {
+  return `${examples.length} examples; ${
+    (100 * successRate).toFixed(0)
+  } % of the episodes succeeded`;
 }
 
 async function save(
@@ -339,7 +305,7 @@ async function save(
     readonly flags: Flags;
     readonly start: Start;
     readonly metrics: Record<string, number>;
-    readonly examples: readonly Demonstration[];
+    readonly examples: number;
   },
 ): Promise<void> {
   const { config, flags, start: { policy, assetFiles, notes }, metrics } = made;
@@ -362,7 +328,7 @@ async function save(
       training: {
         task: config.task,
         updates: flags.steps,
-        controlSteps: made.examples.length *
+        controlSteps: made.examples *
           (config.task === "transfer_cube" ? config.horizon : flags.stride),
         chunks: flags.steps * flags.batch,
         episodes: flags.episodes,

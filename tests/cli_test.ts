@@ -163,6 +163,10 @@ Deno.test("programs that fail at the start leave nothing behind", async (t) => {
           ...["--fast-vocab", "16"],
         ], /^Cannot fit the tokenizer: .*vocabSize is 16; raise it/),
     );
+    await t.step(
+      "pretrain: rounds where no policy drives",
+      () => fail("scripts/pretrain.ts", ["--rounds", "2"], /^Cannot record reach in 2 rounds: /),
+    );
   } finally {
     socket.close();
     await Deno.remove(folder, { recursive: true });

@@ -127,8 +127,23 @@ export const COMMAND = {
       minimum: 0,
       maximum: 1,
       description:
-        "Share of the chunks of transfer_cube that a policy which training goes on with " +
-        "(--checkpoint) drives itself while recording.",
+        "Share of the chunks of transfer_cube that a policy which is there already (--checkpoint, " +
+        "--rounds) drives itself while recording.",
+    },
+    ownTemperature: {
+      kind: "number",
+      default: 0.5,
+      minimum: 0,
+      maximum: 10,
+      description: "Sampling temperature of the chunks that it drives itself; 0 is greedy.",
+    },
+    rounds: {
+      kind: "integer",
+      default: 1,
+      minimum: 1,
+      description:
+        "Times that examples of transfer_cube are recorded, each with the policy as it is by " +
+        "then; episodes and gradient steps are divided among them, and examples add up.",
     },
     sceneWeight: {
       kind: "number",
