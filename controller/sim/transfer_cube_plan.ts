@@ -22,8 +22,11 @@ export const GRASP_HEIGHT_M = 0.028;
 /** A closed gripper stops at the cube (0.51); commanding less presses with about 14 N. */
 const GRASP = 0.3;
 
-/** Opening below which a gripper with the cube between its fingers has closed on it. */
-const CLOSED = 0.6;
+/** Openings of a gripper that has closed on the cube, at its middle or by its edge. */
+const CLOSED = { min: 0.4, max: 0.6 } as const;
+
+/** A closed gripper whose pinch point is nearer to the cube's centre than this holds it, in metres. */
+const HELD_M = 0.045;
 
 /** From over the cube down: farther off to the side than this, the fingers would come down on it, in metres. */
 const FUNNEL_M = { above: 0.014, low: 0.02, lowHeight: 0.07 } as const;
@@ -72,7 +75,8 @@ export interface Intent {
  */
 export function decide(situation: Situation, graspBiasM = 0): Intent {
   const { cube, rightPinch, rightGripper } = situation;
-  const isHeld = distanceM(cube, rightPinch) < 0.025 && rightGripper < CLOSED;
+  const isClosed = rightGripper > CLOSED.min && rightGripper < CLOSED.max;
+  const isHeld = isClosed && distanceM(cube, rightPinch) < HELD_M;
   return isHeld ? handOver(situation) : pickUp(situation, GRASP_HEIGHT_M + graspBiasM);
 }
 

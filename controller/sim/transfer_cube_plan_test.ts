@@ -41,6 +41,15 @@ Deno.test("decide() lifts what it holds, brings it, and lets the left gripper co
   assert.notDeepEqual(bring.left.position, take.left.position);
 });
 
+Deno.test("decide() keeps a cube that is held by its edge", () => {
+  const byItsEdge = (rightGripper: number, offM: number) =>
+    decide(situation([0.1, 0.05, 0.2], { cube: [0.1 + offM, 0.05, 0.19], rightGripper })).name;
+  assert.equal(byItsEdge(0.47, 0.03), "bring");
+  assert.equal(byItsEdge(0.31, 0.03), "over"); // nothing is between the fingers
+  assert.equal(byItsEdge(0.65, 0.03), "over"); // they are open
+  assert.equal(byItsEdge(0.47, 0.06), "over"); // something else is
+});
+
 Deno.test("decide() begins again when the cube is lost", () => {
   const lost = decide(situation([0, -0.019, 0.3], { rightGripper: 0.3 }));
   assert.equal(lost.name, "over");
