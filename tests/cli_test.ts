@@ -83,7 +83,10 @@ for (const program of PROGRAMS) {
   Deno.test(`${program} refuses a wrong command line with code 2 and one sentence`, async () => {
     const cases: [string[], RegExp][] = [
       [["--sede", "3"], /^Unknown flag --sede: did you mean --seed/],
-      [["--config", "demi"], /^Unknown preset "demi": --config takes one of debug, full, demo/],
+      [
+        ["--config", "demi"],
+        /^Unknown preset "demi": --config takes one of debug, full, demo, transfer_cube/,
+      ],
       [["--seed=-1"], /--seed.* -1, but it takes an integer from 0/],
     ];
     for (const [args, sentence] of cases) {

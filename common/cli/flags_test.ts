@@ -116,9 +116,9 @@ Deno.test("parseCommand() says what is wrong with a command line", async (t) => 
     [["--no-json=true"], /^--no-json takes no value, but was given true/],
     [
       ["--config", "demoo"],
-      /^Unknown preset "demoo": --config takes one of debug, full, demo; did/,
+      /^Unknown preset "demoo": --config takes one of debug, full, demo, transfer_cube; did/,
     ],
-    [["--config"], /^--config needs a value: it takes one of debug, full, demo/],
+    [["--config"], /^--config needs a value: it takes one of debug, full, demo, transfer_cube/],
     [["--horizon", "--seed", "3"], /^--horizon needs a value: it takes an integer from 1 to 100/],
     [["--seed"], /^--seed needs a value/],
     [["--exp-name", "a/b"], /--exp-name is "a\/b", but it takes a name of at most 80/],

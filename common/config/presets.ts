@@ -1,6 +1,6 @@
 /**
- * Named configurations: `debug` to see that everything runs, `full` for the true model, `demo` for
- * the small one that ships with the project.
+ * Named configurations: `debug` to see that everything runs, `full` for the true model, `demo` and
+ * `transfer_cube` for the small ones that ship with the project.
  *
  * @module
  */
@@ -8,7 +8,7 @@
 import type { Config } from "./config.ts";
 
 /** Names of the presets. */
-export const PRESET_NAMES = ["debug", "full", "demo"] as const;
+export const PRESET_NAMES = ["debug", "full", "demo", "transfer_cube"] as const;
 
 /** One of {@link PRESET_NAMES}. */
 export type PresetName = (typeof PRESET_NAMES)[number];
@@ -102,6 +102,33 @@ const BASE = {
   maxControllers: 8,
 } as const satisfies Partial<Config>;
 
+/** `reach` with the small policy. */
+const DEMO: Config = {
+  ...BASE,
+  expName: "demo",
+  variant: "tiny",
+  device: "wasm",
+  actionDim: 14,
+  horizon: 10,
+  maxTokenLen: 64,
+  numEnvs: 32,
+  maxEpisodeSteps: 50,
+  totalSteps: 500_000,
+  updates: 40,
+  // Simulated chunks are cheap: one pass over many fresh ones learns more than two over fewer.
+  chunksPerUpdate: 512,
+  epochs: 1,
+  batchSize: 64,
+  learningRate: 2e-4,
+  valueLearningRate: 2e-3,
+  finalLearningRateFraction: 0.1,
+  // Reaching pays off within a few chunks: a short horizon keeps the advantages' noise low.
+  discounting: "chunk",
+  gamma: 0.9,
+  gaeLambda: 0.8,
+  trainVision: false,
+};
+
 /** The presets. */
 export const PRESETS: Readonly<Record<PresetName, Config>> = {
   debug: {
@@ -131,30 +158,24 @@ export const PRESETS: Readonly<Record<PresetName, Config>> = {
     microBatchSize: 2, // a chunk is nearly a thousand tokens here
     learningRate: 3e-4,
   },
-  demo: {
-    ...BASE,
-    expName: "demo",
-    variant: "tiny",
-    device: "wasm",
-    actionDim: 14,
-    horizon: 10,
-    maxTokenLen: 64,
-    numEnvs: 32,
-    maxEpisodeSteps: 50,
-    totalSteps: 500_000,
-    updates: 40,
-    // Simulated chunks are cheap: one pass over many fresh ones learns more than two over fewer.
-    chunksPerUpdate: 512,
-    epochs: 1,
-    batchSize: 64,
-    learningRate: 2e-4,
-    valueLearningRate: 2e-3,
-    finalLearningRateFraction: 0.1,
-    // Reaching pays off within a few chunks: a short horizon keeps the advantages' noise low.
-    discounting: "chunk",
-    gamma: 0.9,
-    gaeLambda: 0.8,
-    trainVision: false,
+  demo: DEMO,
+  transfer_cube: {
+    ...DEMO,
+    expName: "transfer_cube",
+    task: "transfer_cube",
+    maxEpisodeSteps: 150, // its demonstrator takes 92
+    // A chunk is 13 tokens, and one wrong token opens a gripper: at 1 it hardly ever succeeds.
+    temperature: 0.5,
+    totalSteps: 1_100_000,
+    updates: 100,
+    chunksPerUpdate: 1024,
+    batchSize: 128,
+    learningRate: 1e-4, // 2e-4 stays 20 points behind
+    finalLearningRateFraction: 0.2,
+    criticWarmUpUpdates: 2, // its critic is new, and the policy easily spoiled
+    // A grasp pays off at the hand-over, five chunks later.
+    gamma: 0.95,
+    gaeLambda: 0.9,
   },
 };
 

@@ -4,6 +4,7 @@
  */
 
 import type { Config } from "../../../common/config/config.ts";
+import { PRESETS } from "../../../common/config/presets.ts";
 
 /** One way to train. */
 export interface ExperimentVariant {
@@ -75,22 +76,8 @@ export const EXPERIMENTS: readonly Experiment[] = [
   {
     name: "transfer_cube",
     summary: "Does transfer_cube come from an imitation policy's 30 to 50 % to 85 %?",
-    flags: {
-      task: "transfer_cube",
-      maxEpisodeSteps: 150,
-      // Sampled at 1, this policy succeeds in 1 % of episodes; at 0.5 in 33 %, at 0 in 51 %.
-      temperature: 0.5,
-      updates: 60,
-      chunksPerUpdate: 1024,
-      batchSize: 128,
-      learningRate: 1.5e-4,
-      finalLearningRateFraction: 0.3,
-      criticWarmUpUpdates: 2, // its critic is new, and the policy easily spoiled
-      saveEveryUpdates: 10,
-      gamma: 0.95,
-      gaeLambda: 0.9,
-    },
-    variants: [{ name: "default", summary: "the learner's defaults", flags: {} }],
+    flags: PRESETS.transfer_cube,
+    variants: [{ name: "default", summary: "the preset of this name", flags: {} }],
     isEvaluated: true,
   },
   {
