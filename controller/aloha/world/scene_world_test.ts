@@ -4,6 +4,7 @@ import { ACTION_RANGES, RESET_POSE_RAD, resetState } from "../../../common/robot
 import { CAMERA_NAMES, type Observation, type StepOutcome } from "../../../common/types.ts";
 import { SimulatedAloha } from "../../sim/aloha_sim.ts";
 import { createDemonstrator } from "../../sim/demonstrator.ts";
+import { SUBSTEPS } from "../../sim/scene.ts";
 import type { TaskName } from "../../sim/task_names.ts";
 import { TransferCubeTask } from "../../sim/transfer_cube_task.ts";
 import { SceneWorld } from "./scene_world.ts";
@@ -40,8 +41,10 @@ async function follow(
       followed = world.onStep(distort(robot.readState()));
       difference = followed.isTerminal ? pictureDifference(world, robot.observeSync()) : 0;
     } while (!robot.hasEnded);
-    // What touches a step later in the followed scene touches within a few more.
+    // The first touch ends the simulation's episode; it may lack a millimetre in the followed scene,
+    // so the arms go on for a tenth of a second as they were told.
     for (let k = 0; k < 5 && !followed.isTerminal && !followed.isTruncated; k++) {
+      robot.data.step(SUBSTEPS);
       followed = world.onStep(distort(robot.readState()));
       difference = pictureDifference(world, robot.observeSync());
     }
@@ -80,12 +83,9 @@ Deno.test("SceneWorld sees the reach demonstrator succeed as the simulation does
 Deno.test("SceneWorld lifts and hands over the cube as the simulation does", async () => {
   const results = await follow("transfer_cube", seedsTo(10));
   assert.ok(results.every(({ simulated }) => simulated.isSuccess));
-  const successes = results.filter(({ followed }) => followed.isSuccess);
-  // The simulation ends when the first finger touches; a millimetre may be missing to that here.
-  assert.ok(successes.length >= 7, `${successes.length} of 10`);
-  assert.ok(results.every(({ followed }) => followed.reward === 2 || followed.isSuccess));
+  assert.ok(results.every(({ followed }) => followed.isSuccess));
   // The cube's place in the hand differs by a millimetre or two.
-  for (const { pictureDifference } of successes) {
+  for (const { pictureDifference } of results) {
     assert.ok(pictureDifference < 3, `${pictureDifference}`);
   }
 });
