@@ -3,8 +3,8 @@
  *
  * A learner that is killed has published versions after its last checkpoint, and controllers hold
  * chunks of them. To number on from the checkpoint would give those numbers to other weights. So the
- * newest number published is kept in a file, and a resumed run goes on above it: the checkpoint's
- * weights get a number of their own, and the numbers between are lost. Chunks that name them are of
+ * newest number published is kept in a file, and a resumed run goes on above it, as does a new one of
+ * the same name: the checkpoint's weights get a number of their own, and the numbers between are lost. Chunks that name them are of
  * weights that the run has gone back on; how old they are cannot be said, and they are refused.
  *
  * @module
@@ -12,7 +12,7 @@
 
 import { join } from "node:path";
 
-/** A resumed run's step over lost versions. */
+/** A run's step over lost versions. */
 export interface VersionJump {
   /** Version that the checkpoint was written with. */
   readonly after: number;
@@ -96,7 +96,7 @@ export async function readPublishedVersion(folder: string): Promise<number | nul
   const version = Number(text);
   if (!/^\d+$/.test(text) || !Number.isSafeInteger(version)) {
     throw new RangeError(
-      `Cannot resume: ${path} holds ${
+      `Cannot number policy versions: ${path} holds ${
         JSON.stringify(text.slice(0, 40))
       } where a policy version was ` +
         "expected; delete it to number versions on from the checkpoint's",

@@ -58,7 +58,7 @@ Deno.test("readPublishedVersion() gives what was written last, and refuses what 
       await Deno.writeTextFile(join(folder, "published_version"), text);
       await assert.rejects(
         readPublishedVersion(folder),
-        /^RangeError: Cannot resume: .*published_version holds ".*" where a policy version was/,
+        /^RangeError: Cannot number policy versions: .*published_version holds ".*" where a policy version was/,
       );
     }
     const nowhere = join(folder, "missing");

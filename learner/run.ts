@@ -88,12 +88,13 @@ export async function runLearner(
   const folder = join(config.checkpointDir, config.expName);
   const { policyVersion, versions } = new PolicyVersions(stored?.versionJumps).resume(
     before.policyVersion,
-    config.resume ? await readPublishedVersion(folder) : null,
+    await readPublishedVersion(folder),
   );
   if (policyVersion !== before.policyVersion) {
+    const when = config.resume ? "after this checkpoint" : "by an earlier run of this name";
     logger.warn(
-      `Versions ${before.policyVersion + 1} to ${policyVersion - 1} were published after this ` +
-        `checkpoint and are lost: its weights go on as version ${policyVersion}`,
+      `Versions ${before.policyVersion + 1} to ${policyVersion - 1} were published ${when} ` +
+        `and are lost: the checkpoint's weights go on as version ${policyVersion}`,
     );
     progress.policyVersion = policyVersion;
   }

@@ -175,10 +175,26 @@ Deno.test("a learner's acknowledged chunks and its version numbers outlive it", 
       const { policyVersion, chunksTrained, updates } = await life.end();
       assert.deepEqual([policyVersion, chunksTrained, updates], [3, 3, 1]);
       const line =
-        "Versions 1 to 1 were published after this checkpoint and are lost: its weights " +
-        "go on as version 2";
+        "Versions 1 to 1 were published after this checkpoint and are lost: the checkpoint's " +
+        "weights go on as version 2";
       assert.ok(life.logger.lines.includes(line), life.logger.lines.join("\n"));
     });
+
+    await t.step(
+      "a new run of the same name takes no chunk of the earlier one's versions",
+      async () => {
+        await using life = new Life(config);
+        await using controller = await connect(life, signature);
+        await controller.send({ ...chunks[3], episodeId: "late", policyVersion: 2 });
+        assert.equal(controller.link.counts().refused, 1);
+        await controller.send({ ...chunks[4], episodeId: "new", policyVersion: 4 });
+        assert.equal(controller.link.counts().acked, 1);
+        const line =
+          "Versions 1 to 3 were published by an earlier run of this name and are lost: the " +
+          "checkpoint's weights go on as version 4";
+        assert.ok(life.logger.lines.includes(line), life.logger.lines.join("\n"));
+      },
+    );
   } finally {
     await Deno.remove(checkpointDir, { recursive: true });
   }
