@@ -41,10 +41,10 @@ import {
 import { computeFieldStats, saveNormStats, withMode } from "../common/tokenizer/normalization.ts";
 import { buildWordLevelTokenizer } from "../common/tokenizer/word_level.ts";
 import { ALOHA_DIM } from "../common/robot/aloha.ts";
-import type { HostTensor } from "../common/types.ts";
+import type { HostTensor, Logger } from "../common/types.ts";
 import { evaluatePolicy } from "../controller/evaluation.ts";
 import { START_NOISE_RAD } from "../controller/sim/create_robots.ts";
-import { SimulatedAloha } from "../controller/sim/aloha_sim.ts";
+import { SimulatedAloha, type SimulationOptions } from "../controller/sim/aloha_sim.ts";
 import type { Demonstration } from "../controller/sim/demonstrations.ts";
 import { encodeDemonstrations } from "../learner/demonstrations.ts";
 import { trainImitation } from "../learner/imitation.ts";
@@ -196,6 +196,12 @@ async function main(signal: AbortSignal): Promise<void> {
         "use --rounds 1",
     );
   }
+  if (flags.rounds > flags.steps) {
+    throw new RangeError(
+      `Cannot divide ${flags.steps} gradient steps among ${flags.rounds} rounds: raise --steps or ` +
+        "lower --rounds",
+    );
+  }
   const log = consoleLogger();
   const { backend } = await useDevice(config.device);
   log.info(`computing on ${backend}`);
@@ -229,7 +235,7 @@ async function main(signal: AbortSignal): Promise<void> {
   const meanTokens = tokenized.reduce((sum, e) => sum + e.tokens.length, 0) / tokenized.length;
   log.info(`${assets.fast.vocabSize} action tokens, ${meanTokens.toFixed(1)} a chunk`);
 
-  const stepsARound = Math.ceil(flags.steps / flags.rounds);
+  const roundOf = (step: number) => Math.floor(step * flags.rounds / flags.steps);
   let averageLoss = 0, recordMs = 0;
   const startMs = performance.now();
   await trainImitation(policy, tokenized, {
@@ -248,7 +254,7 @@ async function main(signal: AbortSignal): Promise<void> {
             `${perStepMs.toFixed(0)} ms a step`,
         );
       }
-      if ((step + 1) % stepsARound > 0 || step + 1 === flags.steps) return;
+      if (roundOf(step + 1) === roundOf(step) || step + 1 === flags.steps) return;
       const beganMs = performance.now();
       const more = await recorder.record(policy);
       recordMs += performance.now() - beganMs;
@@ -265,30 +271,42 @@ async function main(signal: AbortSignal): Promise<void> {
     demonstratorSuccess: first.successRate,
   };
   if (flags.evalEpisodes > 0) {
-    const robots = await Promise.all(
-      Array.from({ length: 25 }, () => SimulatedAloha.create(simulation)),
+    Object.assign(
+      metrics,
+      await measure(policy, simulation, flags.evalEpisodes, { seed, signal, log }),
     );
-    for (const temperature of [1, 0]) {
-      const result = await evaluatePolicy(policy, robots, {
-        episodes: flags.evalEpisodes,
-        temperature,
-        seed,
-        signal,
-      });
-      const way = temperature === 1 ? "sampling" : "greedy";
-      metrics[`success_${way}`] = result.successRate;
-      log.info(
-        `held out, ${way}: success ${(100 * result.successRate).toFixed(0)} %, ` +
-          `reward ${result.meanReward.toFixed(2)}, ${result.meanSteps.toFixed(0)} steps, ` +
-          `${result.meanTokens.toFixed(1)} tokens a chunk, ${result.seconds.toFixed(1)} s`,
-      );
-    }
-    for (const robot of robots) robot[Symbol.dispose]();
   }
 
   const dir = checkpointPath(config.checkpointDir, config.expName, flags.steps);
   await save(dir, { config, flags, start, metrics, examples: tokenized.length });
   log.info(`wrote ${dir}`);
+}
+
+/** Success on held-out episodes, sampling and greedy. */
+async function measure(
+  policy: ActorCritic,
+  simulation: SimulationOptions,
+  episodes: number,
+  { seed, signal, log }: {
+    readonly seed: number;
+    readonly signal: AbortSignal;
+    readonly log: Logger;
+  },
+): Promise<Record<string, number>> {
+  using owned = new DisposableStack();
+  const robots: SimulatedAloha[] = [];
+  while (robots.length < 25) robots.push(owned.use(await SimulatedAloha.create(simulation)));
+  const metrics: Record<string, number> = {};
+  for (const [way, temperature] of [["sampling", 1], ["greedy", 0]] as const) {
+    const result = await evaluatePolicy(policy, robots, { episodes, temperature, seed, signal });
+    metrics[`success_${way}`] = result.successRate;
+    log.info(
+      `held out, ${way}: success ${(100 * result.successRate).toFixed(0)} %, ` +
+        `reward ${result.meanReward.toFixed(2)}, ${result.meanSteps.toFixed(0)} steps, ` +
+        `${result.meanTokens.toFixed(1)} tokens a chunk, ${result.seconds.toFixed(1)} s`,
+    );
+  }
+  return metrics;
 }
 
 /** What recording came to, in words. */

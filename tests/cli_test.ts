@@ -170,6 +170,15 @@ Deno.test("programs that fail at the start leave nothing behind", async (t) => {
       "pretrain: rounds where no policy drives",
       () => fail("scripts/pretrain.ts", ["--rounds", "2"], /^Cannot record reach in 2 rounds: /),
     );
+    await t.step(
+      "pretrain: more rounds than steps",
+      () =>
+        fail(
+          "scripts/pretrain.ts",
+          ["--task", "transfer_cube", "--rounds", "3", "--steps", "2"],
+          /^Cannot divide 2 gradient steps among 3 rounds: /,
+        ),
+    );
   } finally {
     socket.close();
     await Deno.remove(folder, { recursive: true });
