@@ -68,7 +68,9 @@ Deno.test("trainImitation() can ask where things are, which teaches the policy a
     learningRate: 1e-2,
     sceneWeight: 10,
     random: seededRandom(1),
-    onStep: (_step, loss) => losses.push(loss),
+    onStep: (_step, loss) => {
+      losses.push(loss);
+    },
   });
   assert.equal(tf.memory().numTensors, alive);
   // At first the layer says 0: it is wrong by the mean square of the truths, about 0.9.

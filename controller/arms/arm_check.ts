@@ -7,6 +7,7 @@
  * @module
  */
 
+import { setTimeout } from "node:timers/promises";
 import type { ArmName } from "../../common/robot/aloha.ts";
 import { textTable } from "../../common/cli/text_table.ts";
 import { BusError } from "../dynamixel/bus.ts";
@@ -18,6 +19,9 @@ import { isSilence, unlessSilent } from "./servo_silence.ts";
 import { SERVO_LAYOUT, type ServoLayout } from "./servo_layout.ts";
 import { ticksToRad } from "./units.ts";
 import { readItems } from "./verified_write.ts";
+
+/** Before a silent servo is asked again, ms. */
+const SECOND_CHANCE_MS = 100;
 
 /** Items that the check reads of every servo. */
 export const CHECKED_ITEMS = [
@@ -122,8 +126,11 @@ export async function checkArm(servos: ServoAccess, arm: ArmName): Promise<ArmCh
 
 async function readServo(servos: ServoAccess, id: number): Promise<ServoValues | BusError> {
   try {
-    // A servo that is there has one more chance to say so.
-    await unlessSilent(servos.ping(id)) ?? await servos.ping(id);
+    // A servo that is there has one more chance to say so: it, or this computer, may have been busy.
+    if (await unlessSilent(servos.ping(id)) === undefined) {
+      await setTimeout(SECOND_CHANCE_MS);
+      await servos.ping(id);
+    }
     const values = await readItems(servos, id, CHECKED_ITEMS);
     return Object.fromEntries(CHECKED_ITEMS.map((item, i) => [item, values[i]])) as ServoValues;
   } catch (error) {
