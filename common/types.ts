@@ -99,6 +99,8 @@ export interface SampledChunk {
   readonly entropy: number;
   /** The critic's estimate for the observation (or the observation–chunk pair). */
   readonly value: number;
+  /** `[I · D]`: the pictures as the policy's image encoder told them, if they were asked for. */
+  readonly imageTokens?: Float32Array;
 }
 
 /** Who may move the robot: the policy, or a person who has taken over from it. */
@@ -165,6 +167,11 @@ export interface ChunkTransition {
    * observation of the episode.
    */
   readonly finalValue: number;
+  /**
+   * `[I · D]`: what the policy's image encoder made of the observation's pictures, where the learner
+   * asked for it: one whose encoder is frozen need not run it again.
+   */
+  readonly imageTokens?: Float32Array;
 }
 
 /** A named tensor in host memory: how weights cross files and sockets. */

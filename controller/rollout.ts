@@ -41,6 +41,8 @@ export interface RolloutOptions {
   readonly temperature: number;
   /** Independent uniform numbers in [0, 1). */
   readonly random: () => number;
+  /** Whether transitions are to have their image tokens; never if absent. */
+  readonly keepsImageTokens?: () => boolean;
   /** How much of a chunk is executed; all of it if absent. */
   readonly execution?: ExecutionPlan;
   /** What people say about the episodes; nothing if absent. */
@@ -60,7 +62,7 @@ interface Lane {
 /** What a transition says about who chose the chunk, and why. */
 type Choice = Pick<
   ChunkTransition,
-  "driver" | "tokens" | "logProb" | "tokenLogProbs" | "behaviour" | "value"
+  "driver" | "tokens" | "logProb" | "tokenLogProbs" | "behaviour" | "value" | "imageTokens"
 >;
 
 /** What a robot did, and on whose account. */
@@ -161,12 +163,17 @@ export class Rollout {
 
   /** Choose a chunk for every robot, and execute them. What may fail comes before any step. */
   async #act(policy: ActorCritic, policyVersion: number, progress: number): Promise<Executed[]> {
-    const { temperature, random } = this.#options;
+    const { temperature, random, keepsImageTokens } = this.#options;
+    const keepImageTokens = keepsImageTokens?.() ?? false;
     const lanes = this.#lanes.filter((lane) => !this.#isTakenOver(lane));
     const driven = this.#lanes.find((lane) => this.#isTakenOver(lane));
     const [chunks, told] = await this.#timed("inferMs", async () => {
       const observations = lanes.map(({ observation }) => observation);
-      const chunks = await policy.sampleActions(observations, { temperature, random });
+      const chunks = await policy.sampleActions(observations, {
+        temperature,
+        random,
+        keepImageTokens,
+      });
       const isGoing = driven !== undefined && this.#options.takeover?.hasTargets === true;
       return [chunks, isGoing ? await factsOfPerson(policy, driven.observation) : null] as const;
     });
@@ -190,16 +197,15 @@ export class Rollout {
   ): Promise<Move | null> {
     const { shape, assets: { stats } } = policy;
     const { execution = WHOLE_CHUNKS } = this.#options;
-    const { tokens, logProb, tokenLogProbs, behaviour, value, entropy } = chunk;
+    const { actions, entropy, ...sampled } = chunk;
     const { state } = lane.observation;
-    const rows = rowsOf(toRobotActions(chunk.actions, state, shape.actionDim, stats, shape));
+    const rows = rowsOf(toRobotActions(actions, state, shape.actionDim, stats, shape));
     const steps = stepsToExecute(execution, { horizon: shape.horizon, progress, entropy });
     const outcome = await this.#execute(
       lane,
       (step) => step < steps && !this.#isTakenOver(lane) ? rows(step) : null,
     );
-    const choice = { driver: "policy", tokens, logProb, tokenLogProbs, behaviour, value } as const;
-    return outcome && { lane, choice, outcome };
+    return outcome && { lane, choice: { driver: "policy", ...sampled }, outcome };
   }
 
   async #executePerson(

@@ -73,6 +73,28 @@ Deno.test("Rollout hands on the very observations that the policy saw", async ()
   assert.equal(new Set(all.map((t) => t.observation)).size, all.length);
 });
 
+Deno.test("Rollout hands on image tokens while they are wanted, and no others", async () => {
+  using policy = makePolicy();
+  let isWanted = false;
+  const rollout = new Rollout({
+    robots: [1, 2].map(() => new ScriptedRobot(() => ({ steps: 40, end: "success" }))),
+    nextEpisode: countedEpisodes(2),
+    temperature: 1,
+    random: seededRandom(3),
+    keepsImageTokens: () => isWanted,
+  });
+  for (isWanted of [false, true, false]) {
+    const transitions = await rollout.advance(policy, 0);
+    assert.equal(transitions.length, 2);
+    for (const transition of transitions) {
+      const { input } = policy.prepareChunks([transition.observation], [transition.tokens]);
+      const own = isWanted ? (await policy.encodeImages(input))[0] : undefined;
+      assert.deepEqual(transition.imageTokens, own);
+      assert.equal("imageTokens" in transition, isWanted);
+    }
+  }
+});
+
 Deno.test("Rollout bootstraps only an episode that time cut off", async () => {
   using policy = makePolicy();
   const robot = new ScriptedRobot(script);

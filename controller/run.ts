@@ -129,11 +129,13 @@ export async function runController(
   const signal = AbortSignal.any([surroundings.signal, stop.signal]);
   const nextEpisode = episodeSource(controllerId, config.seed);
   let learnerBeganWith: Initialization = initialization;
+  let wantsImageTokens = false;
   await using source = robot.kind === "simulated"
     ? await simulatedSource(config, {
       imageSize: policy.shape.variant.siglip.imageSize,
       random,
       nextEpisode,
+      keepsImageTokens: () => wantsImageTokens,
     })
     : await armsSource(config, {
       ...robot,
@@ -157,7 +159,10 @@ export async function runController(
     signature,
     refuseLearner: (learner) => {
       const refusal = isReal ? learnerRefusal(learner) : null;
-      if (refusal === null) learnerBeganWith = learner.initialization;
+      if (refusal === null) {
+        learnerBeganWith = learner.initialization;
+        wantsImageTokens = learner.wantsImageTokens;
+      }
       return refusal;
     },
     random: seededRandom(config.seed + 1),

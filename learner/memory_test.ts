@@ -92,7 +92,8 @@ Deno.test("learnerMemory() is what tfjs holds at its peak, within a third and ne
     });
     const tokens = chunks.map((chunk) => chunk.tokens);
     const prepared = policy.prepareChunks(observations, tokens);
-    const encoded = await policy.encodeImagesOnce(prepared, batch);
+    const imageTokens = await policy.encodeImages(prepared.input);
+    const encoded = { ...prepared, input: { ...prepared.input, imageTokens } };
     const { backbone, critic } = trainableVariables(policy, { trainVision: false });
     const variables = [...backbone, ...critic] as tf.Variable[];
     const loss = () => {

@@ -127,6 +127,7 @@ export async function runLearner(
     token,
     runName: config.expName,
     initialization,
+    wantsImageTokens: ready.wantsImageTokens,
     signature: ready.signature,
     initialWeights: {
       version: progress.policyVersion,

@@ -55,16 +55,19 @@ export function makeTransition(changes: Partial<ChunkTransition> = {}): ChunkTra
  * Chunks that a policy samples for made-up observations.
  * @param seed Of observations and draws.
  * @param advantages One a chunk; value targets are the critic's values plus these.
+ * @param keepImageTokens Chunks bring their image tokens.
  */
 export async function sampleEstimates(
   policy: ActorCritic,
   seed: number,
   advantages: readonly number[],
+  keepImageTokens = false,
 ): Promise<Estimate[]> {
   const observations = makeObservations(seed, advantages.length);
   const chunks = await policy.sampleActions(observations, {
     temperature: 1,
     random: seededRandom(seed),
+    keepImageTokens,
   });
   return chunks.map(({ actions: _actions, entropy: _entropy, ...sampled }, i) => ({
     transition: makeTransition({

@@ -61,6 +61,8 @@ export interface TrainerReady {
   readonly notes: readonly string[];
   /** Whether the weights are the checkpoint's, or random because that could not be loaded. */
   readonly initialization: Initialization;
+  /** Whether it is better off if chunks bring their image tokens. */
+  readonly wantsImageTokens: boolean;
   /** Where it computes. */
   readonly device: string;
 }

@@ -20,6 +20,7 @@ import { normal, seededRandom } from "../common/random.ts";
 import { CAMERA_NAMES, type HostTensor, type Observation } from "../common/types.ts";
 import { readDemonstrations } from "./demonstrations.ts";
 import type { ImitationExample } from "./imitation.ts";
+import { wantsImageTokens } from "./ppo/image_tokens.ts";
 import { RandomNetworkDistillation } from "./ppo/rnd.ts";
 import { featureCount, observationFeatures } from "./ppo/rnd_features.ts";
 import { PpoTrainer } from "./ppo/update.ts";
@@ -120,6 +121,7 @@ export class TrainingSession implements Disposable {
       },
       notes,
       initialization,
+      wantsImageTokens: wantsImageTokens(policy, this.#config),
       device,
     };
   }

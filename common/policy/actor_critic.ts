@@ -25,7 +25,7 @@ import type { ChunkDecoder, DecodedChunk, DecoderInput } from "./chunk_decoder.t
 import { forward, imageTokens, type Network, type NetworkInput, startDecoding } from "./network.ts";
 import type { ParameterStore } from "./parameters.ts";
 import type { PolicyAssets, PolicyShape } from "./policy_shape.ts";
-import { joinRows, type PreparedChunks, selectRows } from "./prepared_chunks.ts";
+import { joinRows, type PreparedChunks } from "./prepared_chunks.ts";
 import { drawToken } from "./sampling.ts";
 import { MASKED_LOGIT } from "./variants.ts";
 
@@ -49,6 +49,13 @@ export interface Evaluation {
   readonly logProbs: Tensor3D;
   /** `[B, S]`: 1 where a row has a token. */
   readonly isToken: Tensor2D;
+}
+
+/** How chunks are sampled. */
+interface SamplingOptions {
+  readonly temperature: number;
+  readonly random: () => number;
+  readonly keepImageTokens?: boolean;
 }
 
 /** A policy with its critic. Owner of both sets of weights. */
@@ -167,13 +174,15 @@ export class ActorCritic implements Disposable {
    * that constraint, what does not decode becomes the middle of the range, as FAST's processor has it.
    * @param options.temperature 1 samples the policy as it is; 0 takes the best token each time.
    * @param options.random Independent uniform numbers in [0, 1).
+   * @param options.keepImageTokens Give them with each chunk; a decoder, which keeps them on its GPU,
+   *   never does.
    * @throws {NonFiniteError} A log-probability, an entropy, an action or a value is not finite; there
    *   are no chunks then, not even of the other rows.
    * @throws {GpuLostError} The GPU that it computes on is lost.
    */
   async sampleActions(
     observations: readonly Observation[],
-    options: { readonly temperature: number; readonly random: () => number },
+    options: SamplingOptions,
   ): Promise<SampledChunk[]> {
     if (observations.length === 0) return [];
     return await tellGpuFaults(() => this.#sample(observations, options));
@@ -181,11 +190,13 @@ export class ActorCritic implements Disposable {
 
   async #sample(
     observations: readonly Observation[],
-    options: { readonly temperature: number; readonly random: () => number },
+    options: SamplingOptions,
   ): Promise<SampledChunk[]> {
-    const input = this.prepareInput(observations);
-    const budgets = input.ids.prompts.map((prompt) => this.#tokenBudget(prompt));
     const decoder = this.#decoder;
+    const isKept = options.keepImageTokens === true && decoder === null;
+    const seen = this.prepareInput(observations);
+    const input = isKept ? { ...seen, imageTokens: await this.encodeImages(seen) } : seen;
+    const budgets = input.ids.prompts.map((prompt) => this.#tokenBudget(prompt));
     const decoded = decoder === null
       ? await this.#decode(input, budgets, options)
       : await oneByOne(inputRows(input), (row, i) =>
@@ -206,6 +217,7 @@ export class ActorCritic implements Disposable {
         behaviour,
         entropy: Array.from(entropies).reduce((sum, entropy) => sum + entropy, 0) / tokens.length,
         value,
+        ...(input.imageTokens && { imageTokens: input.imageTokens[i] }),
       };
       checkFinite(chunk.actions, "the actions of a chunk");
       checkFinite(chunk.entropy, "the entropy of a chunk");
@@ -348,22 +360,14 @@ export class ActorCritic implements Disposable {
     return { input, tokens, allowed };
   }
 
-  /**
-   * The same chunks with their image tokens computed once, for many passes while the image encoder
-   * stays as it is. Worth it from the second pass on.
-   * @param batchSize Rows encoded at a time.
-   */
-  async encodeImagesOnce(chunks: PreparedChunks, batchSize: number): Promise<PreparedChunks> {
-    const rows: Float32Array[] = [];
-    for (let from = 0; from < chunks.tokens.length; from += batchSize) {
-      const indices = chunks.tokens.map((_, i) => i).slice(from, from + batchSize);
-      const tensor = tf.tidy(() => imageTokens(this.network, selectRows(chunks, indices).input));
-      const data = await tensor.data<"float32">();
-      const width = data.length / indices.length;
-      for (const i of indices.keys()) rows.push(data.slice(i * width, (i + 1) * width));
-      tensor.dispose();
-    }
-    return { ...chunks, input: { ...chunks.input, imageTokens: rows } };
+  /** Image tokens `[I · D]` of each row of an input. */
+  async encodeImages(input: NetworkInput): Promise<Float32Array[]> {
+    const tensor = tf.tidy(() => imageTokens(this.network, input));
+    const data = await tensor.data<"float32">();
+    tensor.dispose();
+    const rows = input.ids.prompts.length;
+    const width = data.length / rows;
+    return Array.from({ length: rows }, (_, i) => data.slice(i * width, (i + 1) * width));
   }
 
   /**

@@ -150,14 +150,23 @@ function shortestTokenLen(observations: readonly Observation[]): number {
   return longest + forced.length + policy.grammar.minTokens + 2; // `|` and EOS
 }
 
-Deno.test("image tokens computed once, and rows selected, give the same numbers", async () => {
+Deno.test("image tokens kept from sampling, and rows selected, give the same numbers", async () => {
   await useDevice("wasm");
   using policy = makePolicy();
   const observations = makeObservations(11, 5);
-  const options = { temperature: 1, random: randomSource(11) };
-  const chunks = await policy.sampleActions(observations, options);
+  const sample = (keepImageTokens: boolean) =>
+    policy.sampleActions(observations, {
+      temperature: 1,
+      random: randomSource(11),
+      keepImageTokens,
+    });
+  const chunks = await sample(true);
+  const without = await sample(false);
+  assert.deepEqual(without, chunks.map(({ imageTokens: _kept, ...chunk }) => chunk));
   const prepared = policy.prepareChunks(observations, tokensOf(chunks));
-  const encoded = await policy.encodeImagesOnce(prepared, 2);
+  const kept = chunks.map(({ imageTokens }) => imageTokens!);
+  assert.deepEqual(await policy.encodeImages(prepared.input), kept);
+  const encoded = { ...prepared, input: { ...prepared.input, imageTokens: kept } };
   const rows = [3, 0, 4];
   for (const some of [selectRows(prepared, rows), selectRows(encoded, rows)]) {
     const logProb = tf.tidy(() => policy.evaluate(some).logProb);

@@ -89,12 +89,9 @@ export function decodeFrame(frame: Uint8Array, options: FrameOptions = {}): Mess
  * @returns Bytes.
  */
 export function transitionBytes(transition: ChunkTransition): number {
-  const { images, state, prompt } = transition.observation;
-  let bytes = ITEM_OVERHEAD_BYTES + state.byteLength + transition.tokens.byteLength +
-    transition.tokenLogProbs.byteLength + rewardBytes(transition) +
+  const { prompt } = transition.observation;
+  return ITEM_OVERHEAD_BYTES + arrayBytesOf(transition) +
     3 * (prompt.length + transition.chunkId.length + transition.episodeId.length);
-  for (const image of Object.values(images)) bytes += image.data.byteLength;
-  return bytes;
 }
 
 function measure(message: Message): { arrayBytes: number; items: number } {
@@ -112,14 +109,17 @@ function measure(message: Message): { arrayBytes: number; items: number } {
 }
 
 function arrayBytesOf(transition: ChunkTransition): number {
-  let bytes = transition.observation.state.byteLength + transition.tokens.byteLength +
-    transition.tokenLogProbs.byteLength + rewardBytes(transition);
-  for (const image of Object.values(transition.observation.images)) bytes += image.data.byteLength;
-  return bytes;
-}
-
-function rewardBytes({ stepRewards, humanRewards }: ChunkTransition): number {
-  return stepRewards.byteLength + humanRewards.byteLength;
+  const { observation, tokens, tokenLogProbs, stepRewards, humanRewards, imageTokens } = transition;
+  const pictures = Object.values(observation.images).map(({ data }) => data);
+  return [
+    observation.state,
+    tokens,
+    tokenLogProbs,
+    stepRewards,
+    humanRewards,
+    ...pictures,
+    ...imageTokens ? [imageTokens] : [],
+  ].reduce((bytes, { byteLength }) => bytes + byteLength, 0);
 }
 
 function tooLarge(what: string, bytes: number, cap: number): WireError {

@@ -22,7 +22,13 @@ const MESSAGES: readonly Message[] = [
     controllerId: "left-bench",
     signature: { model: "tiny", tokenizer: "fast-2048", normalization: "q01-q99" },
   },
-  { type: "welcome", policyVersion: 7, runName: "reach", initialization: "checkpoint" },
+  {
+    type: "welcome",
+    policyVersion: 7,
+    runName: "reach",
+    initialization: "checkpoint",
+    wantsImageTokens: true,
+  },
   { type: "refuse", sentence: "No.", canRetry: false },
   { type: "transitions", transitions: [sampleTransition(0), sampleTransition(1)] },
   { type: "ack", chunkIds: ["a"], duplicateIds: ["b"], refusedIds: [] },
@@ -64,7 +70,8 @@ const arbitraryTransition: fc.Arbitrary<ChunkTransition> = fc.record({
   isSuccess: fc.boolean(),
   state: fc.array(float, { minLength: 14, maxLength: 14 }),
   prompt: fc.string({ unit: "grapheme" }),
-}).map(({ state, prompt, nats, precision, decoder, rewards, isJudged, end, ...fields }) => {
+  seen: fc.option(fc.float32Array({ noNaN: true, noDefaultInfinity: true, maxLength: 20 })),
+}).map(({ state, prompt, seen, nats, precision, decoder, rewards, isJudged, end, ...fields }) => {
   const { images } = sampleTransition(fields.chunkIndex).observation;
   const tokenLogProbs = nats.slice(0, fields.driver === "person" ? 0 : fields.tokens.length);
   return {
@@ -80,6 +87,7 @@ const arbitraryTransition: fc.Arbitrary<ChunkTransition> = fc.record({
     tokenLogProbs,
     behaviour: { precision, decoder },
     observation: { images, state: Float32Array.from(state), prompt },
+    ...(seen && { imageTokens: seen }),
   };
 });
 
@@ -390,6 +398,8 @@ Deno.test("parseTransition() names the field that is wrong", () => {
     [{ isCutShort: undefined }, /isCutShort/],
     [{ driver: "nobody" }, /driver/],
     [{ finalValue: undefined }, /finalValue/],
+    [{ imageTokens: [1] }, /imageTokens: must be a Float32Array/],
+    [{ imageTokens: Float32Array.of(1, NaN) }, /imageTokens: must be finite, got NaN at index 1/],
     [
       { observation: { ...observation, state: new Float32Array(13) } },
       /observation\.state: must have 14 numbers, got 13/,

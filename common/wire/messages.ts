@@ -39,6 +39,8 @@ export interface WelcomeMessage {
   readonly runName: string;
   /** Whether the run began with a checkpoint's weights or with random ones, which no real arm executes. */
   readonly initialization: Initialization;
+  /** Whether chunks should bring their image tokens: the learner then need not compute them. */
+  readonly wantsImageTokens: boolean;
 }
 
 /** The hello was not accepted; the connection closes after it. */

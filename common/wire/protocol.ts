@@ -8,7 +8,7 @@
 export const FRAME_VERSION = 1;
 
 /** Meaning of the messages. Compared in the hello, so that the refusal can be read by the peer. */
-export const PROTOCOL_VERSION = 5;
+export const PROTOCOL_VERSION = 6;
 
 /** Largest frame accepted unless an option says otherwise, in bytes. */
 export const DEFAULT_MAX_FRAME_BYTES = 64 * 1024 * 1024;

@@ -32,6 +32,6 @@ Deno.test("refusalOf() names both protocol versions", () => {
     controllerId: "c",
     signature: LEARNER,
   };
-  assert.match(refusalOf(hello, LEARNER) ?? "", /protocol version is 5 on the learner and 2 on/);
+  assert.match(refusalOf(hello, LEARNER) ?? "", /protocol version is 6 on the learner and 2 on/);
   assert.equal(refusalOf({ ...hello, protocolVersion: PROTOCOL_VERSION }, LEARNER), null);
 });

@@ -51,6 +51,11 @@ const state = floats.superRefine((data, context) => {
   if (bad >= 0) context.addIssue(`must be finite, got ${data[bad]} at index ${bad}`);
 });
 
+const finiteFloats = floats.superRefine((data, context) => {
+  const bad = data.findIndex((value) => !Number.isFinite(value));
+  if (bad >= 0) context.addIssue(`must be finite, got ${data[bad]} at index ${bad}`);
+});
+
 const tokens = z.instanceof(Int32Array, { error: "must be an Int32Array" })
   .superRefine((data, context) => {
     if (data.length < 1 || data.length > MAX_TOKENS) {
@@ -108,6 +113,7 @@ const transition = z.object({
   isCutShort: z.boolean(),
   isSuccess: z.boolean(),
   finalValue: finite,
+  imageTokens: finiteFloats.optional(),
 });
 
 const slice = z.object({
@@ -133,6 +139,7 @@ const SCHEMAS = {
     policyVersion: count,
     runName: z.string().max(MAX_ID_LENGTH),
     initialization: z.enum(INITIALIZATIONS),
+    wantsImageTokens: z.boolean(),
   }),
   refuse: z.object({ type: z.literal("refuse"), sentence, canRetry: z.boolean() }),
   transitions: z.object({

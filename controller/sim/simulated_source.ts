@@ -19,6 +19,7 @@ import { createRobots } from "./create_robots.ts";
  * @param options.imageSize Side of the pictures that the policy sees, in pixels.
  * @param options.random Independent uniform numbers in [0, 1).
  * @param options.nextEpisode Names the next episode.
+ * @param options.keepsImageTokens Whether transitions are to have their image tokens.
  * @returns The source; dispose of it.
  */
 export async function simulatedSource(
@@ -27,9 +28,10 @@ export async function simulatedSource(
     readonly imageSize: number;
     readonly random: () => number;
     readonly nextEpisode: () => EpisodeStart;
+    readonly keepsImageTokens: () => boolean;
   },
 ): Promise<ChunkSource> {
-  const { random, nextEpisode, imageSize } = options;
+  const { random, nextEpisode, imageSize, keepsImageTokens } = options;
   const robots = await createRobots(config, imageSize);
   const labels = new EpisodeLabels();
   const takeover = new Takeover({ robots: robots.all.length, horizon: config.horizon });
@@ -39,6 +41,7 @@ export async function simulatedSource(
       temperature: config.temperature,
       random,
       nextEpisode,
+      keepsImageTokens,
       execution: config,
       labels,
       takeover,

@@ -17,6 +17,7 @@ Deno.test("simulatedSource() lets a person over HTTP drive a robot and end its e
     imageSize: policy.shape.variant.siglip.imageSize,
     random: seededRandom(1),
     nextEpisode: () => ({ seed: episodes, episodeId: `episode-${episodes++}` }),
+    keepsImageTokens: () => false,
   });
   const post = async (path: string, body: object) => {
     const request = new Request(`http://127.0.0.1${path}`, {

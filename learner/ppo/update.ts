@@ -19,6 +19,7 @@ import { EMPTY_EPOCH, shouldStopEarly, trackKl } from "./early_stop.ts";
 import { type Estimate, normalizeAdvantages } from "./gae.ts";
 import { GoodWeights } from "./good_weights.ts";
 import { differentiateBatch } from "./gradient_step.ts";
+import { isEncoderFrozen, withImageTokens } from "./image_tokens.ts";
 import { explainedVariance } from "./loss.ts";
 import { minibatches } from "./minibatch.ts";
 import { chunksAtOnce, lossOptions, type PpoOptions } from "./ppo_options.ts";
@@ -51,6 +52,8 @@ export interface UpdateContext {
 interface PreparedUpdate {
   readonly estimates: readonly Estimate[];
   readonly prepared: PreparedChunks;
+  readonly imageTokensTaken: number;
+  readonly imageTokenGap: number | null;
   readonly proximal: readonly Float32Array[] | undefined;
   readonly examples: readonly ImitationExample[];
 }
@@ -194,6 +197,8 @@ export class PpoTrainer implements Disposable {
       behaviourKl: gap?.kl ?? null,
       behaviourGapTokens: gap?.tokens ?? 0,
       behaviourGaps,
+      imageTokensTaken: data?.imageTokensTaken ?? 0,
+      imageTokenGap: data?.imageTokenGap ?? null,
       gradientSteps,
       skippedSteps: this.guard.skipped - before.skipped,
       rollbacks: this.guard.rollbacks - before.rollbacks,
@@ -214,17 +219,18 @@ export class PpoTrainer implements Disposable {
     demonstrations: readonly ImitationExample[],
     time: { compareMs: number },
   ): Promise<PreparedUpdate> {
-    const { trainVision, trainScope, decoupled, imitationWeight = 0 } = this.#options;
+    const { trainScope, decoupled, imitationWeight = 0 } = this.#options;
     const atOnce = chunksAtOnce(this.#options);
     const estimates = this.#options.normalizeAdvantages ? normalizeAdvantages(admitted) : admitted;
     const tokenized = this.#policy.prepareChunks(
       estimates.map((e) => e.transition.observation),
       estimates.map((e) => e.transition.tokens),
     );
-    const isVisionTrained = trainVision && trainScope !== "value_head";
-    const prepared = isVisionTrained
-      ? tokenized
-      : await this.#policy.encodeImagesOnce(tokenized, atOnce);
+    const transitions = estimates.map((e) => e.transition);
+    const encoded = isEncoderFrozen(this.#options)
+      ? await withImageTokens(this.#policy, tokenized, transitions, atOnce)
+      : null;
+    const prepared = encoded?.chunks ?? tokenized;
     const { temperature } = this.#options;
     const start = performance.now();
     const proximal = decoupled
@@ -238,6 +244,8 @@ export class PpoTrainer implements Disposable {
     return {
       estimates,
       prepared,
+      imageTokensTaken: encoded?.taken ?? 0,
+      imageTokenGap: encoded?.gap ?? null,
       proximal,
       examples: isImitating ? [...shown, ...demonstrations] : [],
     };

@@ -71,6 +71,13 @@ export interface UpdateMetrics {
   readonly behaviourGapTokens: number;
   /** The same by precision and decoder of the policies that sampled. */
   readonly behaviourGaps: readonly BehaviourGap[];
+  /** Chunks whose image tokens came with them and were taken. */
+  readonly imageTokensTaken: number;
+  /**
+   * Largest difference between image tokens that came and this policy's own, as a share of the largest
+   * number among a few chunks of both; null if none came.
+   */
+  readonly imageTokenGap: number | null;
   /** Gradient steps taken. */
   readonly gradientSteps: number;
   /** Gradient steps left out because a number was not finite. */
@@ -103,9 +110,14 @@ export interface UpdateMetrics {
 
 /** What a person should look at, a sentence each. */
 export function troublesOf(
-  { malformedChunks, firstFault, skippedSteps, rollbacks }: Pick<
+  { malformedChunks, firstFault, skippedSteps, rollbacks, imageTokensTaken, imageTokenGap }: Pick<
     UpdateMetrics,
-    "malformedChunks" | "firstFault" | "skippedSteps" | "rollbacks"
+    | "malformedChunks"
+    | "firstFault"
+    | "skippedSteps"
+    | "rollbacks"
+    | "imageTokensTaken"
+    | "imageTokenGap"
   >,
 ): string[] {
   return [
@@ -115,6 +127,12 @@ export function troublesOf(
     ...(skippedSteps > 0 ? [`${skippedSteps} gradient steps were not finite; left out`] : []),
     ...(rollbacks > 0
       ? [`Weights and optimiser went back to their last good state ${rollbacks} times`]
+      : []),
+    ...(imageTokenGap !== null && imageTokensTaken === 0
+      ? [
+        `Image tokens that came with chunks are not this policy's: they differ by ` +
+        `${(100 * imageTokenGap).toPrecision(2)} % of the largest; computed here instead`,
+      ]
       : []),
   ];
 }

@@ -56,6 +56,8 @@ export interface SessionHost {
   readonly runName: string;
   /** Told to controllers: a real robot refuses weights that began at random. */
   readonly initialization: Initialization;
+  /** Told to controllers: whether chunks should bring their image tokens. */
+  readonly wantsImageTokens: boolean;
   /** Cap of a frame in bytes. */
   readonly maxFrameBytes: number;
   /** The newest weights. */
@@ -212,8 +214,14 @@ export class ControllerSession {
       return this.#refuse(hello.controllerId, full, true);
     }
     const { version } = this.#host.weights();
-    const { runName, initialization } = this.#host;
-    this.say({ type: "welcome", policyVersion: version, runName, initialization });
+    const { runName, initialization, wantsImageTokens } = this.#host;
+    this.say({
+      type: "welcome",
+      policyVersion: version,
+      runName,
+      initialization,
+      wantsImageTokens,
+    });
     if (this.#host.isBusy()) this.say({ type: "busy" });
     this.#host.logger.info(`Controller ${this.#name()} connected`);
     this.offerWeights();

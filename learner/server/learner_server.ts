@@ -39,6 +39,8 @@ export interface LearnerServerOptions {
   readonly runName: string;
   /** What the run began with, told to controllers. */
   readonly initialization: Initialization;
+  /** Whether chunks should bring their image tokens, told to controllers; default false. */
+  readonly wantsImageTokens?: boolean;
   /** What a controller's signature must equal. */
   readonly signature: Signature;
   /** What controllers get when they connect, until {@link LearnerServer.publish}. */
@@ -126,6 +128,7 @@ export class LearnerServer {
       signature: options.signature,
       runName: options.runName,
       initialization: options.initialization,
+      wantsImageTokens: options.wantsImageTokens ?? false,
       maxFrameBytes: this.#maxFrameBytes,
       weights: () => this.#weights,
       isLost: options.isLostVersion ?? (() => false),

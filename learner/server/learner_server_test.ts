@@ -93,6 +93,7 @@ Deno.test("LearnerServer welcomes a controller and sends the current weights", a
     policyVersion: 1,
     runName: "test-run",
     initialization: "checkpoint",
+    wantsImageTokens: false,
   });
   const weights = await peer.receive("weights");
   assert.equal(weights.version, 1);
@@ -113,7 +114,7 @@ Deno.test("LearnerServer refuses another protocol version", async () => {
   await using learner = startLearner();
   await using peer = await RawPeer.connect(learner.url);
   peer.send({ ...HELLO, protocolVersion: 2 });
-  assert.match((await peer.receive("refuse")).sentence, /protocol version is 5 .* and 2 /);
+  assert.match((await peer.receive("refuse")).sentence, /protocol version is 6 .* and 2 /);
   assert.equal(await peer.closeCode, CLOSE_CODES.refused);
 });
 
