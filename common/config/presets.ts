@@ -163,7 +163,7 @@ export const PRESETS: Readonly<Record<PresetName, Config>> = {
     ...DEMO,
     expName: "transfer_cube",
     task: "transfer_cube",
-    maxEpisodeSteps: 150, // its demonstrator takes 92
+    maxEpisodeSteps: 200, // its demonstrator takes 92; an arm that has lost the cube can try again
     // A chunk is 13 tokens, and one wrong token opens a gripper: at 1 it hardly ever succeeds.
     temperature: 0.5,
     totalSteps: 1_100_000,

@@ -52,9 +52,15 @@ export interface Evaluation {
 }
 
 /** How chunks are sampled. */
-interface SamplingOptions {
+export interface SamplingOptions {
+  /** 1 samples the policy as it is; 0 takes the best token each time. */
   readonly temperature: number;
+  /** Independent uniform numbers in [0, 1). */
   readonly random: () => number;
+  /**
+   * Give image tokens with each chunk; false if absent. A decoder, which keeps them on its GPU, never
+   * does.
+   */
   readonly keepImageTokens?: boolean;
 }
 
@@ -172,10 +178,6 @@ export class ActorCritic implements Disposable {
    *
    * Every chunk decodes to exactly H × A numbers: only tokens that keep it so can be drawn. Without
    * that constraint, what does not decode becomes the middle of the range, as FAST's processor has it.
-   * @param options.temperature 1 samples the policy as it is; 0 takes the best token each time.
-   * @param options.random Independent uniform numbers in [0, 1).
-   * @param options.keepImageTokens Give them with each chunk; a decoder, which keeps them on its GPU,
-   *   never does.
    * @throws {NonFiniteError} A log-probability, an entropy, an action or a value is not finite; there
    *   are no chunks then, not even of the other rows.
    * @throws {GpuLostError} The GPU that it computes on is lost.
