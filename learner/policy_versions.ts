@@ -4,8 +4,9 @@
  * A learner that is killed has published versions after its last checkpoint, and controllers hold
  * chunks of them. To number on from the checkpoint would give those numbers to other weights. So the
  * newest number published is kept in a file, and a resumed run goes on above it, as does a new one of
- * the same name: the checkpoint's weights get a number of their own, and the numbers between are lost. Chunks that name them are of
- * weights that the run has gone back on; how old they are cannot be said, and they are refused.
+ * the same name: the checkpoint's weights get a number of their own, and the numbers between are lost.
+ * Chunks that name them are of weights that the run has gone back on; how old they are cannot be said,
+ * and they are refused.
  *
  * @module
  */

@@ -139,6 +139,7 @@ async function measure(
     temperature: 0,
     seed: 0,
     signal,
+    execution: config,
   });
 }
 

@@ -33,11 +33,15 @@ export function heldOutMeasure(episodes: number): Measure {
     const { policy } = await loadPolicy(checkpoint, { ...config, normal: () => 0 });
     using _policy = policy;
     using robots = await createRobots(config, policy.shape.variant.siglip.imageSize);
-    return await evaluatePolicy(policy, robots.all, { episodes, temperature: 0, seed: 0, signal });
+    const asTrained = { temperature: 0, seed: 0, execution: config };
+    return await evaluatePolicy(policy, robots.all, { episodes, signal, ...asTrained });
   };
   return (checkpoint, config, signal) => {
-    const result = known.get(checkpoint) ?? measure(checkpoint, config, signal);
-    known.set(checkpoint, result);
+    // Seeds of one variant begin with the same policy; another variant may act differently with it.
+    const { seed: _seed, expName: _name, ...acting } = config;
+    const key = JSON.stringify([checkpoint, acting]);
+    const result = known.get(key) ?? measure(checkpoint, config, signal);
+    known.set(key, result);
     return result;
   };
 }
