@@ -4,10 +4,18 @@
  * @module
  */
 
-import { ALOHA_DIM } from "../../common/robot/aloha.ts";
+import { ALOHA_DIM, RESET_POSE_RAD } from "../../common/robot/aloha.ts";
+import { type RandomSource, uniform } from "../../common/random.ts";
 import type { Observation } from "../../common/types.ts";
 import type { SimulatedAloha } from "./aloha_sim.ts";
 import { createDemonstrator, type DemonstratorOptions } from "./demonstrator.ts";
+import { solveIk } from "./ik.ts";
+import { ReachTask } from "./reach_task.ts";
+
+/** How far from the ball a scattered demonstration may begin, along each axis, in metres. */
+const SCATTER_M = 0.12;
+/** The least height of the pinch point at which it may begin, in metres: clear of the table. */
+const MIN_HEIGHT_M = 0.08;
 
 /** One training example. */
 export interface Demonstration {
@@ -31,6 +39,16 @@ export interface RecordOptions {
   readonly stride: number;
   /** How good the demonstrator is. */
   readonly demonstrator: DemonstratorOptions;
+  /**
+   * Some episodes of reach begin with the gripper around the ball, not at the reset pose: they show
+   * ways back from where a policy that has missed gets to. None if absent.
+   */
+  readonly scatter?: {
+    /** Share of the episodes, 0–1. */
+    readonly share: number;
+    /** Independent uniform numbers in [0, 1). */
+    readonly random: RandomSource;
+  };
   /** Called after each episode. */
   readonly onEpisode?: (episode: number, isSuccess: boolean) => void;
 }
@@ -43,12 +61,13 @@ export function recordDemonstrations(
   robot: SimulatedAloha,
   options: RecordOptions,
 ): { examples: Demonstration[]; successRate: number } {
-  const { episodes, firstSeed, horizon, stride } = options;
+  const { episodes, firstSeed, horizon, stride, scatter } = options;
   const demonstrator = createDemonstrator(robot, options.demonstrator);
   const examples: Demonstration[] = [];
   let successes = 0;
   for (let episode = 0; episode < episodes; episode++) {
     robot.resetSync(firstSeed + episode);
+    if (scatter && scatter.random() < scatter.share) placeAroundBall(robot, scatter.random);
     demonstrator.reset();
     const observations = new Map<number, Observation>();
     const actions: Float32Array[] = [];
@@ -72,4 +91,17 @@ export function recordDemonstrations(
     options.onEpisode?.(episode, isSuccess);
   }
   return { examples, successRate: successes / episodes };
+}
+
+/** Put the left gripper anywhere around the ball, open and at rest. */
+function placeAroundBall(robot: SimulatedAloha, random: RandomSource): void {
+  const { task, data: { views } } = robot;
+  if (!(task instanceof ReachTask)) return;
+  const [x, y, z] = task.target.map((at) => at + uniform(random, -SCATTER_M, SCATTER_M));
+  const position = [x, y, Math.max(MIN_HEIGHT_M, z)] as const;
+  const { joints } = solveIk("left", { position }, RESET_POSE_RAD);
+  views.qpos.set(joints);
+  views.ctrl.set(joints);
+  robot.data.forward();
+  task.begin();
 }

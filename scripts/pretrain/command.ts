@@ -161,6 +161,15 @@ export const COMMAND = {
       unit: "m",
       description: "How far beyond the task's box demonstrations of reach put the ball.",
     },
+    scatterShare: {
+      kind: "number",
+      default: 0,
+      minimum: 0,
+      maximum: 1,
+      description:
+        "Share of the demonstrations of reach that begin with the gripper anywhere within 12 cm " +
+        "of the ball along each axis, so that they show ways back.",
+    },
     jointNoise: {
       kind: "number",
       default: 0,

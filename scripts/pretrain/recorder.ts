@@ -90,12 +90,13 @@ export class Recorder implements Disposable {
   }
 
   #demonstrations(episodes: number): Recording {
-    const { stride, speed, jointNoise, aimNoise, aimBias } = this.#flags;
+    const { stride, speed, jointNoise, aimNoise, aimBias, scatterShare } = this.#flags;
     return recordDemonstrations(this.#robots[0], {
       episodes,
       firstSeed: 0,
       horizon: this.#config.horizon,
       stride,
+      scatter: scatterShare > 0 ? { share: scatterShare, random: this.#random } : undefined,
       demonstrator: {
         speed,
         jointNoiseRad: jointNoise,
