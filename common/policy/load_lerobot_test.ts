@@ -103,9 +103,11 @@ Deno.test("describeCheckpoint() resolves auto: the metadata's, whose it is, open
   assert.deepEqual(await modelOf(temp.path, { actionMode: "absolute" }), [
     ...["lerobot", "absolute", undefined],
   ]);
-  const shipped = SHIPPED_CHECKPOINTS[0];
-  assert.deepEqual(await modelOf(shipped), [undefined, undefined, undefined]);
-  const params = join(shipped, "params");
+  const shipped = (name: string) => SHIPPED_CHECKPOINTS.find((path) => path.endsWith(name))!;
+  // Older metadata says nothing of conventions.
+  assert.deepEqual(await modelOf(shipped("reach_debug")), [undefined, undefined, undefined]);
+  assert.deepEqual(await modelOf(shipped("reach")), ["openpi", "delta", undefined]);
+  const params = join(shipped("reach"), "params");
   assert.deepEqual(await modelOf(params), ["openpi", undefined, undefined]);
   assert.deepEqual(await modelOf(params, { dialect: "lerobot" }), [
     ...["lerobot", undefined, undefined],
