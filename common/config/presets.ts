@@ -74,7 +74,7 @@ const BASE = {
   valueLoss: "huber",
   huberDelta: 10, // MAPPO's, in deviations of the returns
   valueNormalization: true,
-  criticWarmUpUpdates: 0, // two cost `reach` 5,000 steps on the way to 90 %, and gained nothing
+  criticWarmUpUpdates: 0, // two cost `reach` 3,000 steps on the way to 90 %, and gained nothing
   valueClipRange: 0,
   entropyWeight: 0,
   maxGradNorm: 1,
