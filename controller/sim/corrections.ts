@@ -3,8 +3,8 @@
  *
  * At every chunk the demonstrator is asked what it would do from here, on a copy of the robot; that is
  * the example. The robot itself executes the same chunk, or one that noise has spoiled, or a pupil's.
- * So examples show ways back from mistakes, and never the mistakes (DART: Laskey et al., "DART: Noise Injection for
- * Robust Imitation Learning", 2017).
+ * So examples show ways back from mistakes, and never the mistakes (DART: Laskey et al., "DART: Noise
+ * Injection for Robust Imitation Learning", 2017).
  *
  * @module
  */
