@@ -129,13 +129,14 @@ export async function runController(
   const signal = AbortSignal.any([surroundings.signal, stop.signal]);
   const nextEpisode = episodeSource(controllerId, config.seed);
   let learnerBeganWith: Initialization = initialization;
-  let wantsImageTokens = false;
+  // Image tokens of this checkpoint's own encoder, before the learner's weights come, are no use to it.
+  const imageTokens = { areWanted: false, areLearners: false };
   await using source = robot.kind === "simulated"
     ? await simulatedSource(config, {
       imageSize: policy.shape.variant.siglip.imageSize,
       random,
       nextEpisode,
-      keepsImageTokens: () => wantsImageTokens,
+      keepsImageTokens: () => imageTokens.areWanted && imageTokens.areLearners,
     })
     : await armsSource(config, {
       ...robot,
@@ -161,7 +162,8 @@ export async function runController(
       const refusal = isReal ? learnerRefusal(learner) : null;
       if (refusal === null) {
         learnerBeganWith = learner.initialization;
-        wantsImageTokens = learner.wantsImageTokens;
+        imageTokens.areWanted = learner.wantsImageTokens;
+        imageTokens.areLearners = false;
       }
       return refusal;
     },
@@ -211,6 +213,7 @@ export async function runController(
       assign: (weights) => {
         sink.timed("weightsMs", () => acting.assign(weights));
         counts.policyVersion = weights.version;
+        imageTokens.areLearners = true;
       },
       recover: (lost) => acting.recover(lost),
       sink,

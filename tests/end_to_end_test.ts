@@ -141,8 +141,9 @@ async function trainTwice(start: string): Promise<void> {
   const [first, second] = updates;
   assert.ok(Number(first.logProbGap) < 1e-4, "the learner recomputes what was recorded");
   // The image encoder is frozen: what the controller made of its pictures is not made again. Its first
-  // chunks may be from before it met the learner.
-  assert.deepEqual([second.imageTokensTaken, second.imageTokenGap], [8, 0]);
+  // chunks may be from before the learner's weights came.
+  assert.ok(Number(second.imageTokensTaken) > 0, `${second.imageTokensTaken}`);
+  assert.equal(second.imageTokenGap, 0);
   // Before the first update there is one version, so each of its chunks can be compared.
   assert.ok(Number(first.behaviourGapTokens) > 0 && Number(first.behaviourGapMax) < 1e-4);
 

@@ -20,8 +20,8 @@ import type { PpoOptions } from "./ppo_options.ts";
 const COMPARED_CHUNKS = 8;
 
 /**
- * Largest |Δ| that is rounding, as a share of the largest number compared: float32 on two backends
- * differs by 1e-5, another encoder or other pictures by a tenth and more.
+ * Largest |Δ| that is rounding, as a share of the largest number compared. Of the policy that ships,
+ * WebAssembly and cpu differ by 6e-7; another policy's encoder, or another picture, by 0.8.
  */
 const TOLERANCE = 1e-3;
 
