@@ -52,11 +52,15 @@ Deno.test("a steady run counts cycles and chunks, and an emergency stop and a st
     logger: watch,
     signal: abort.signal,
   });
-  const report = await measureSteady(run, { rateHz: 50, durationMs: 2_000, onProgress() {} });
+  // An episode may end by success in half a second and its homing takes two: several of both fit.
+  const seconds = 8;
+  const durationMs = seconds * 1000;
+  const report = await measureSteady(run, { rateHz: 50, durationMs, onProgress() {} });
   const value = (name: string) => report.findings.find((finding) => finding.name === name)!.value;
   // Load may make cycles late, not more of them than there is time for.
-  assert.ok(value("bus cycles") > 0 && value("bus cycles") <= 2 * 50 * 2 * 1.5);
-  assert.ok(value("motion cycles") > 0 && value("chunks") > 0);
+  assert.ok(value("bus cycles") > 0 && value("bus cycles") <= 2 * 50 * seconds * 1.5);
+  assert.ok(value("motion cycles") > 0);
+  assert.ok(value("chunks") > 0);
   assert.ok(value("inference p50") > 0);
   assert.ok(value("cycles on time") > 0 && value("cycles on time") <= 100);
   assert.ok(value("tracking error max") < 0.6, "farther away the arms would have stopped");
