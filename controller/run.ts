@@ -26,6 +26,7 @@ import type { ArmsKind } from "./aloha/robot_arms.ts";
 import { runControlLoop } from "./control_loop.ts";
 import { HELD_OUT_SEED } from "./evaluation.ts";
 import { holdWeights } from "./held_weights.ts";
+import { ImageTokenSwitch } from "./image_token_switch.ts";
 import { LearnerLink } from "./learner_link.ts";
 import { type LinkTimes, TimedSink } from "./link_times.ts";
 import { learnerRefusal } from "./safety/admission.ts";
@@ -129,14 +130,13 @@ export async function runController(
   const signal = AbortSignal.any([surroundings.signal, stop.signal]);
   const nextEpisode = episodeSource(controllerId, config.seed);
   let learnerBeganWith: Initialization = initialization;
-  // Image tokens of this checkpoint's own encoder, before the learner's weights come, are no use to it.
-  const imageTokens = { areWanted: false, areLearners: false };
+  const imageTokens = new ImageTokenSwitch();
   await using source = robot.kind === "simulated"
     ? await simulatedSource(config, {
       imageSize: policy.shape.variant.siglip.imageSize,
       random,
       nextEpisode,
-      keepsImageTokens: () => imageTokens.areWanted && imageTokens.areLearners,
+      keepsImageTokens: () => imageTokens.isOn,
     })
     : await armsSource(config, {
       ...robot,
@@ -162,8 +162,7 @@ export async function runController(
       const refusal = isReal ? learnerRefusal(learner) : null;
       if (refusal === null) {
         learnerBeganWith = learner.initialization;
-        imageTokens.areWanted = learner.wantsImageTokens;
-        imageTokens.areLearners = false;
+        imageTokens.onWelcome(learner);
       }
       return refusal;
     },
@@ -213,7 +212,7 @@ export async function runController(
       assign: (weights) => {
         sink.timed("weightsMs", () => acting.assign(weights));
         counts.policyVersion = weights.version;
-        imageTokens.areLearners = true;
+        imageTokens.onWeights();
       },
       recover: (lost) => acting.recover(lost),
       sink,

@@ -115,6 +115,7 @@ export class MotionCycle {
   #cycleOfStep = 0;
   #planIndex = -1;
   #refusal = 0;
+  #isRestart = false;
   #cycles = 0;
   #nextCountsMs = -Infinity;
 
@@ -211,6 +212,7 @@ export class MotionCycle {
     this.#command.set(pose);
     this.#follower.forget();
     this.#restarts = this.#orderValues[ORDER.restarts];
+    this.#isRestart = true;
     situation.isRestartOrdered = false;
   }
 
@@ -264,6 +266,8 @@ export class MotionCycle {
     record[MOTION_RECORD.planIndex] = this.#planIndex;
     record[MOTION_RECORD.hold] = holdIndex(reason);
     record[MOTION_RECORD.refusal] = this.#refusal;
+    record[MOTION_RECORD.isRestart] = this.#isRestart ? 1 : 0;
+    this.#isRestart = false;
     record[MOTION_RECORD.stateAgeMs] = this.#arms.stateAgeMs(nowMs);
     record.set(this.#wanted, MOTION_RECORD.wanted);
     record.set(this.#command, MOTION_RECORD.command);

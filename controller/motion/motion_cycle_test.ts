@@ -36,6 +36,8 @@ Deno.test("MotionCycle.run() begins at a restart with the measured pose, at rest
   rig.run(3);
   rig.start();
   assert.equal(rig.status.restarts, 1);
+  const restarts = () => rig.records.map(({ values }) => values[MOTION_RECORD.isRestart]);
+  assert.deepEqual(restarts(), [0, 0, 0, 1]);
   assert.equal(rig.status.hold, "no plan");
   assert.equal(rig.status.planId, 0);
   assert.equal(rig.arms.setpoints, 1);
@@ -47,6 +49,7 @@ Deno.test("MotionCycle.run() begins at a restart with the measured pose, at rest
   // And it stands there.
   const ticks = rig.arms.setpoint(0)!.subarray(1);
   rig.run(50);
+  assert.equal(restarts().lastIndexOf(1), 3);
   assert.deepEqual(rig.arms.setpoint(0)!.subarray(1), ticks);
   assert.equal(rig.status.isStill, true);
 });

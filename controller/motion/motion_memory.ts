@@ -134,18 +134,23 @@ export const MOTION_RECORD = {
   hold: 5,
   /** 1: the filter refused the whole command for its numbers, 2: for the workspace; else 0. */
   refusal: 6,
+  /**
+   * 1: the motion began anew with this cycle, at rest, from the servos' goals or from where they are;
+   * else 0. From the command before, to this one, nothing has moved.
+   */
+  isRestart: 7,
   /** Age of the older arm's state, in ms. */
-  stateAgeMs: 7,
+  stateAgeMs: 8,
   /** What was wanted `[14]`: rad, grippers 0–1; while holding, the command. NaN before a restart. */
-  wanted: 8,
+  wanted: 9,
   /** What left the safety filter `[14]`; NaN before the first restart. */
-  command: 8 + ALOHA_DIM,
+  command: 9 + ALOHA_DIM,
   /** What was measured `[14]`: rad, grippers as their linear opening 0–1; NaN of an arm never heard. */
-  measured: 8 + 2 * ALOHA_DIM,
+  measured: 9 + 2 * ALOHA_DIM,
   /** Bits of `CLAMP_BIT` `[14]`. */
-  clamps: 8 + 3 * ALOHA_DIM,
+  clamps: 9 + 3 * ALOHA_DIM,
   /** Numbers in all. */
-  length: 8 + 4 * ALOHA_DIM,
+  length: 9 + 4 * ALOHA_DIM,
 } as const;
 
 /** Records that wait for the main thread: 10 s at 200 Hz. */

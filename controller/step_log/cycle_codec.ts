@@ -1,5 +1,5 @@
 /**
- * A cycle's record, 64 doubles in memory, as 200 bytes of a step log and back.
+ * A cycle's record, 65 doubles in memory, as 200 bytes of a step log and back.
  *
  * Poses lose what float32 loses (1.2e-7 rad at 1 rad, a ten-thousandth of a servo's tick), times are
  * rounded to 1 µs and the age of the state to 0.1 ms; everything else comes back as it was.
@@ -18,6 +18,7 @@ const HOLD_BITS = 0x0f;
 const REFUSAL_SHIFT = 4;
 const REFUSAL_BITS = 0x03;
 const STEP_END_BIT = 0x40;
+const RESTART_BIT = 0x80;
 /** All kinds of clamps. */
 const CLAMP_BITS = 0x7f;
 
@@ -57,7 +58,8 @@ export function encodeCycle(
     at + CYCLE.flags,
     bounded(record[MOTION_RECORD.hold], HOLD_REASONS.length - 1) |
       bounded(record[MOTION_RECORD.refusal], 2) << REFUSAL_SHIFT |
-      (record[MOTION_RECORD.isStepEnd] === 0 ? 0 : STEP_END_BIT),
+      (record[MOTION_RECORD.isStepEnd] === 0 ? 0 : STEP_END_BIT) |
+      (record[MOTION_RECORD.isRestart] === 0 ? 0 : RESTART_BIT),
   );
   out.setInt16(
     at + CYCLE.planIndex,
@@ -94,7 +96,7 @@ export function findCycleFault(bytes: DataView, at: number): string | null {
   if ((flags & HOLD_BITS) >= HOLD_REASONS.length) {
     return `its hold is reason ${flags & HOLD_BITS}, expected 0–${HOLD_REASONS.length - 1}`;
   }
-  if ((flags >> REFUSAL_SHIFT & REFUSAL_BITS) > 2 || flags > 0x7f) {
+  if ((flags >> REFUSAL_SHIFT & REFUSAL_BITS) > 2) {
     return `its flags are ${flags}, which no writer sets`;
   }
   if (planIndex < -1 || planIndex >= MAX_PLAN_STEPS) {
@@ -124,6 +126,7 @@ export function decodeCycle(bytes: DataView, at: number, timeMs: number, out: Fl
   out[MOTION_RECORD.planIndex] = bytes.getInt16(at + CYCLE.planIndex, true);
   out[MOTION_RECORD.hold] = flags & HOLD_BITS;
   out[MOTION_RECORD.refusal] = flags >> REFUSAL_SHIFT & REFUSAL_BITS;
+  out[MOTION_RECORD.isRestart] = flags & RESTART_BIT ? 1 : 0;
   out[MOTION_RECORD.stateAgeMs] = bytes.getUint16(at + CYCLE.stateAge, true) / STATE_AGE_PER_MS;
   for (let i = 0; i < ALOHA_DIM; i++) {
     out[MOTION_RECORD.clamps + i] = bytes.getUint8(at + CYCLE.clamps + i);

@@ -120,7 +120,8 @@ export class JerkMeter {
     const hold = record[MOTION_RECORD.hold], plan = record[MOTION_RECORD.planId];
     if (hold === NOT_STARTED || !isFinitePose(record)) return this.#beginAnew();
     const elapsedMs = record[MOTION_RECORD.timeMs] - this.#lastMs;
-    if (!(elapsedMs > 0 && elapsedMs < 1000 * GAP_PERIODS * this.#periodS)) this.#depth = 0;
+    const isGap = !(elapsedMs > 0 && elapsedMs < 1000 * GAP_PERIODS * this.#periodS);
+    if (isGap || record[MOTION_RECORD.isRestart] === 1) this.#depth = 0;
     const isMoving = plan !== 0 || (hold === NO_PLAN && this.#lastPlan !== 0);
     if (!isMoving) this.#lastPlan = 0;
 

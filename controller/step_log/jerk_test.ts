@@ -75,8 +75,9 @@ Deno.test("JerkMeter never takes a difference across a gap, a restart or a comma
     }))));
   const gap = jumping((step) => ({ timeMs: 20 * step + (step < 10 ? 0 : 20) }));
   const restart = jumping((step) => step === 9 ? { planId: 0, hold: "not started" } : {});
+  const anew = jumping((step) => ({ isRestart: step === 10 }));
   const noNumber = jumping((step) => step === 9 ? { command: at(NaN) } : {});
-  for (const report of [gap, restart, noNumber]) {
+  for (const report of [gap, restart, anew, noNumber]) {
     assert.equal(report.elsewhere.max, 0);
     assert.ok(report.elsewhere.cycles >= 13);
   }

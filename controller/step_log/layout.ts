@@ -31,7 +31,10 @@ export const ENTRY_TAG = { cycle: 1, event: 2 } as const;
 
 /** Where a cycle's fields are, in bytes from its tag. */
 export const CYCLE = {
-  /** uint8: bits 0–3 index in `HOLD_REASONS`, bits 4–5 the refusal, bit 6 the last cycle of its step. */
+  /**
+   * uint8: bits 0–3 index in `HOLD_REASONS`, bits 4–5 the refusal, bit 6 the last cycle of its step,
+   * bit 7 the first cycle of a motion that begins anew.
+   */
   flags: 1,
   /** int16: position in the plan; −1 while holding. */
   planIndex: 2,

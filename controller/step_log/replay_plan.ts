@@ -111,7 +111,8 @@ function movingPath(log: StepLog, limits: SafetyLimits): Path {
   let isConsecutive = false;
   for (let i = 0; i < log.cycles; i++) {
     log.read(i, record);
-    if (i > 0 && log.timesMs[i] - log.timesMs[i - 1] > 1.5 * periodMs) isConsecutive = false;
+    const isGap = i > 0 && log.timesMs[i] - log.timesMs[i - 1] > 1.5 * periodMs;
+    if (isGap || record[MOTION_RECORD.isRestart] === 1) isConsecutive = false;
     if (record[MOTION_RECORD.hold] === NOT_STARTED) {
       isConsecutive = false;
       continue;

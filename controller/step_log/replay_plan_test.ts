@@ -47,14 +47,16 @@ Deno.test("replayPlan() leaves holds and lost time out, and joins what they leav
     // Half a second is missing, in which the arm moved 0.1 rad.
     { step: 80, command: at(0.12) },
     { step: 81, command: at(0.13) },
+    // The arm was moved by hand, and the motion begins anew where it is.
+    { step: 82, command: at(0.22), isRestart: true },
   ];
   const plan = replayPlan(testLog(cycles), { speed: 1 });
-  assert.deepEqual([plan.joins, plan.removedCycles], [1, 51]);
-  // 0.1 rad at 0.4 rad/s is a quarter of a second.
-  assert.equal(plan.steps, Math.ceil((3 * 20 + 250) / 20) + 1);
+  assert.deepEqual([plan.joins, plan.removedCycles], [2, 51]);
+  // 0.1 rad at 0.4 rad/s is a quarter of a second; 0.09 rad is a little less.
+  assert.equal(plan.steps, Math.ceil((3 * 20 + 250 + 225) / 20) + 1);
   const waist = waistOf(plan.targets);
   for (let i = 1; i < waist.length; i++) assert.ok(waist[i] - waist[i - 1] <= 0.0101);
-  assert.ok(Math.abs(waist[waist.length - 1] - 0.13) < 1e-6);
+  assert.ok(Math.abs(waist[waist.length - 1] - 0.22) < 1e-6);
 });
 
 Deno.test("replayPlan() stays within the log's own range and never moves faster than it", () => {

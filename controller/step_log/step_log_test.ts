@@ -51,6 +51,7 @@ const anyRecord = fc.record({
   planIndex: fc.integer({ min: -1, max: MAX_PLAN_STEPS - 1 }),
   hold: fc.integer({ min: 0, max: HOLD_REASONS.length - 1 }),
   refusal: fc.integer({ min: 0, max: 2 }),
+  isRestart: fc.integer({ min: 0, max: 1 }),
   stateAge: fc.integer({ min: 0, max: 65535 }),
   wanted: pose,
   command: pose,
@@ -88,10 +89,11 @@ Deno.test("a step log gives back every record and event, in order", async () => 
               continue;
             }
             timeUs += entry.deltaUs;
-            const { step, isStepEnd, planId, planIndex, hold, refusal } = entry;
-            const head = [step, isStepEnd, planId, planIndex, hold, refusal, entry.stateAge / 10];
+            const { step, isStepEnd, planId, planIndex, hold, refusal, isRestart } = entry;
+            const head = [step, isStepEnd, planId, planIndex, hold, refusal, isRestart];
             const poses = [...entry.wanted, ...entry.command, ...entry.measured];
-            const record = [startMs + timeUs / 1000, ...head, ...poses, ...entry.clamps];
+            const times = [startMs + timeUs / 1000, entry.stateAge / 10];
+            const record = [times[0], ...head, times[1], ...poses, ...entry.clamps];
             records.push(Float64Array.from(record));
             writer.add(records[records.length - 1]);
           }

@@ -32,6 +32,8 @@ export interface TestCycle {
   readonly planId?: number;
   /** Why it holds. Default: no plan if `planId` is 0. */
   readonly hold?: HoldReason;
+  /** Whether the motion begins anew with it. Default: it does not. */
+  readonly isRestart?: boolean;
   /** Command `[14]`; also wanted and measured, unless they are given. Default: the reset pose. */
   readonly command?: ArrayLike<number>;
   /** What was wanted `[14]`. */
@@ -55,6 +57,7 @@ export function testRecord(cycle: TestCycle): Float64Array {
   record[MOTION_RECORD.hold] = HOLD_REASONS.indexOf(
     cycle.hold ?? (planId === 0 ? "no plan" : "none"),
   );
+  record[MOTION_RECORD.isRestart] = cycle.isRestart === true ? 1 : 0;
   record.set(cycle.wanted ?? command, MOTION_RECORD.wanted);
   record.set(command, MOTION_RECORD.command);
   record.set(cycle.measured ?? command, MOTION_RECORD.measured);

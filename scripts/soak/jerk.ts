@@ -73,8 +73,10 @@ export function jerkFindings(title: string, report: JerkReport, chunksPerS: numb
       { name: "chunks", unit: "1/s", value: chunksPerS },
       { name: "chunks that followed another", unit: "", value: boundaries },
       { name: "of them late, the pose was held", unit: "", value: lateChunks },
+      { name: "cycles near a boundary", unit: "", value: nearBoundary.cycles },
       { name: "jerk near a boundary, mean", unit: "rad/s³", value: nearBoundary.mean },
       { name: "jerk near a boundary, max", unit: "rad/s³", value: nearBoundary.max },
+      { name: "cycles elsewhere", unit: "", value: elsewhere.cycles },
       { name: "jerk elsewhere, mean", unit: "rad/s³", value: elsewhere.mean },
       { name: "jerk elsewhere, max", unit: "rad/s³", value: elsewhere.max },
       {

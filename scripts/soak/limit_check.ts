@@ -5,6 +5,7 @@
  */
 
 import { ALOHA_DIM, ARM_DIM, ARM_NAMES, STATE_NAMES } from "../../common/robot/aloha.ts";
+import { MAX_OFF_TRACK_RAD } from "../../controller/motion/arm_watch.ts";
 import { HOLD_REASONS, MOTION_RECORD } from "../../controller/motion/motion_memory.ts";
 import { MOVING_NAMES, type SafetyLimits } from "../../controller/safety/limits.ts";
 import type { StepLog } from "../../controller/step_log/reader.ts";
@@ -21,14 +22,14 @@ export interface LimitFindings {
   readonly examples: readonly string[];
   /** Largest share of a limit that was used; 1 is the limit. */
   readonly largestShare: Readonly<Record<"velocity" | "acceleration", number>>;
-  /** Commands that began anew, at rest, where the servos were: what is between them is no motion. */
+  /** Motions that began anew, at rest, near where the servos were: what is between them is no motion. */
   readonly restarts: number;
 }
 
 /** A log holds float32: at 4 rad half a unit in the last place is 2.4e-7. */
 const ROUNDING = 2.5e-7;
-/** Commands that begin anew are at the measured pose; the log rounds both. */
-const SAME = 1e-5;
+/** Slower than this is at rest, in rad/s. */
+const REST = 1e-3;
 const MAX_EXAMPLES = 10;
 const NOT_STARTED = HOLD_REASONS.indexOf("not started");
 const STOPPED = HOLD_REASONS.indexOf("emergency stop");
@@ -37,9 +38,9 @@ const STOPPED = HOLD_REASONS.indexOf("emergency stop");
  * Check every command of a log: positions within their limits (or on the way back in), and between
  * successive cycles no more velocity and acceleration than allowed.
  *
- * Two things are no motion of the arms and do not count: the jump to the measured pose with which a
- * motion begins anew, at rest; and the standstill of the commands at an emergency stop, where the buses
- * have stopped to write them.
+ * Two things are no motion of the arms and do not count: the jump with which a motion begins anew, from
+ * rest or a stop, where the servos are or at the goals that they hold; and the standstill of the commands
+ * at an emergency stop, where the buses have stopped to write them.
  *
  * @param log The log.
  * @param limits Limits that were in force.
@@ -70,7 +71,7 @@ export function checkCommands(log: StepLog, limits: SafetyLimits): LimitFindings
     }
     const hold = record[MOTION_RECORD.hold];
     const isStopped = (hold === NOT_STARTED || hold === STOPPED) && velocity.every((v) => v === 0);
-    if (isAtMeasuredPose(record) && (!hasLast || !isWithin(command))) {
+    if (record[MOTION_RECORD.isRestart] === 1 && isAtRest(lastVelocity) && isAtServos(record)) {
       restarts++;
       velocity.fill(0);
     } else if (!isStopped) {
@@ -101,13 +102,6 @@ export function checkCommands(log: StepLog, limits: SafetyLimits): LimitFindings
       position > Math.max(positionMax, hasLast ? last[i] : -Infinity) + ROUNDING;
   }
 
-  function isWithin(command: Float64Array): boolean {
-    return joints.every((_, i) => {
-      const share = excess(i);
-      return share.velocity <= 1 && share.acceleration <= 1 && !isOutside(i, command[i]);
-    });
-  }
-
   function checkPositions(cycle: number, command: Float64Array): void {
     for (let i = 0; i < ALOHA_DIM; i++) {
       if (isOutside(i, command[i])) note("position", cycle, i, command[i]);
@@ -132,12 +126,16 @@ export function checkCommands(log: StepLog, limits: SafetyLimits): LimitFindings
   }
 }
 
-/** Whether the joints' command is where the servos were; a gripper's is in another unit. */
-function isAtMeasuredPose(record: Float64Array): boolean {
+function isAtRest(velocity: Float64Array): boolean {
+  return velocity.every((perS) => Math.abs(perS) <= REST);
+}
+
+/** Whether each joint's command is near where it was measured; a gripper's is in another unit. */
+function isAtServos(record: Float64Array): boolean {
   for (let i = 0; i < ALOHA_DIM; i++) {
     if (i % ARM_DIM === ARM_DIM - 1) continue;
     const gap = record[MOTION_RECORD.command + i] - record[MOTION_RECORD.measured + i];
-    if (!(Math.abs(gap) <= SAME)) return false;
+    if (!(Math.abs(gap) <= MAX_OFF_TRACK_RAD)) return false;
   }
   return true;
 }

@@ -13,6 +13,7 @@ interface Cycle {
   readonly command: readonly number[];
   readonly measured?: readonly number[];
   readonly hold?: (typeof HOLD_REASONS)[number];
+  readonly isRestart?: boolean;
 }
 
 /** A log of cycles at 50 Hz; its numbers are rounded as a file's are. */
@@ -33,11 +34,12 @@ function logOf(cycles: readonly Cycle[]): StepLog {
     events: [],
     incompleteTail: null,
     read(index, out = new Float64Array(MOTION_RECORD.length)) {
-      const { command, measured = none, hold = "none" } = cycles[index];
+      const { command, measured = none, hold = "none", isRestart = false } = cycles[index];
       out.fill(0);
       out.set(Float32Array.from(command), MOTION_RECORD.command);
       out.set(Float32Array.from(measured), MOTION_RECORD.measured);
       out[MOTION_RECORD.hold] = HOLD_REASONS.indexOf(hold);
+      out[MOTION_RECORD.isRestart] = isRestart ? 1 : 0;
       return out;
     },
   };
@@ -87,12 +89,14 @@ Deno.test("checkCommands() finds a position outside, and allows the way back in"
   const outside = DEFAULT_LIMITS.arms.left.waist.positionMax + 0.01;
   const at = (waist: number) => ({ command: moved(waist - START[0]) });
   const back = [outside, outside - 0.001, outside - 0.003].map(at);
-  const resting = { ...back[0], measured: back[0].command };
+  const resting = { ...back[0], measured: back[0].command, isRestart: true };
   assert.equal(checkCommands(logOf([resting, ...back]), DEFAULT_LIMITS).violations.position, 0);
   const out = [outside, outside + 0.001].map(at);
   assert.equal(
-    checkCommands(logOf([{ ...out[0], measured: out[0].command }, out[1]]), DEFAULT_LIMITS)
-      .violations.position,
+    checkCommands(
+      logOf([{ ...out[0], measured: out[0].command, isRestart: true }, out[1]]),
+      DEFAULT_LIMITS,
+    ).violations.position,
     1,
   );
   assert.equal(checkCommands(logOf(out), DEFAULT_LIMITS).violations.position, 2, "never at rest");
@@ -100,13 +104,20 @@ Deno.test("checkCommands() finds a position outside, and allows the way back in"
 
 Deno.test("checkCommands() tells a motion that begins anew from a jump", () => {
   const jump = moved(0.5);
-  const anew = [{ command: START }, { command: jump, measured: jump }, { command: jump }];
-  const begun = checkCommands(logOf(anew), DEFAULT_LIMITS);
-  assert.equal(begun.restarts, 1);
-  assert.equal(begun.violations.velocity, 0);
-  const jumped = checkCommands(logOf([{ command: START }, { command: jump }]), DEFAULT_LIMITS);
-  assert.equal(jumped.restarts, 0);
-  assert.equal(jumped.violations.velocity, 1);
+  const found = (cycles: readonly Cycle[]) => {
+    const { restarts, violations } = checkCommands(logOf(cycles), DEFAULT_LIMITS);
+    return [restarts, violations.velocity];
+  };
+  const anew = { command: jump, measured: moved(0.42), isRestart: true };
+  assert.deepEqual(found([{ command: START }, anew, { command: jump }]), [1, 0]);
+  assert.deepEqual(
+    found([{ command: START }, { ...anew, isRestart: false }]),
+    [0, 1],
+    "no restart",
+  );
+  assert.deepEqual(found([{ command: START }, { ...anew, measured: START }]), [0, 1], "far away");
+  const moving = [{ command: moved(-0.002) }, { command: START }];
+  assert.deepEqual(found([...moving, anew]), [0, 1], "while it moves");
 });
 
 Deno.test("checkCommands() lets an emergency stop stand still at once, and nothing else", () => {
