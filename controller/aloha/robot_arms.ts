@@ -217,8 +217,8 @@ export class RobotArms implements AsyncDisposable {
       const plan = planPose(this.motion.status().command, pose, { limits, workspace });
       if (!plan.isClear) {
         this.#options.logger.warn(
-          `The way to the pose comes within ${(1000 * plan.nearest.slackM).toFixed(0)} mm of its ` +
-            `clearance at ${plan.nearest.what}; the arms stop where it is too near`,
+          `The way to the pose goes ${(-1000 * plan.nearest.slackM).toFixed(1)} mm into the ` +
+            `clearance of ${plan.nearest.what}; the arms stop where it is too near`,
         );
       }
       const { step } = this.motion.status();
