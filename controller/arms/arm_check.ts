@@ -125,13 +125,17 @@ export async function checkArm(servos: ServoAccess, arm: ArmName): Promise<ArmCh
 }
 
 async function readServo(servos: ServoAccess, id: number): Promise<ServoValues | BusError> {
+  const ask = async () => {
+    await servos.ping(id);
+    return await readItems(servos, id, CHECKED_ITEMS);
+  };
   try {
-    // A servo that is there has one more chance to say so: it, or this computer, may have been busy.
-    if (await unlessSilent(servos.ping(id)) === undefined) {
+    let values = await unlessSilent(ask());
+    if (values === undefined) {
+      // It, or this computer, may have been busy: one more chance to say that it is there.
       await setTimeout(SECOND_CHANCE_MS);
-      await servos.ping(id);
+      values = await ask();
     }
-    const values = await readItems(servos, id, CHECKED_ITEMS);
     return Object.fromEntries(CHECKED_ITEMS.map((item, i) => [item, values[i]])) as ServoValues;
   } catch (error) {
     if (isSilence(error) || (error instanceof BusError && error.fault === "refused")) return error;

@@ -166,6 +166,28 @@ Deno.test(
 );
 
 Deno.test(
+  { ...linux, name: "checkArm() gives a servo that falls silent while it is read a second chance" },
+  async () => {
+    await using arm = await EmulatedArm.start();
+    const { servos } = arm;
+    let silences = 3; // as many as a reading bears
+    const { isFit, problems } = await checkArm({
+      port: servos.port,
+      ping: (id) => servos.ping(id),
+      read: (id, item) =>
+        id === 7 && item === "busWatchdog" && silences-- > 0
+          ? Promise.reject(new BusError("no answer came", "timeout"))
+          : servos.read(id, item),
+      write: (id, item, value) => servos.write(id, item, value),
+      reboot: (id) => servos.reboot(id),
+    }, "left");
+    assert.deepEqual(problems, []);
+    assert.equal(isFit, true);
+    assert.equal(silences, -1);
+  },
+);
+
+Deno.test(
   { ...linux, name: "checkArm() says of a servo that refuses to be read what to do" },
   async () => {
     await using arm = await EmulatedArm.start();

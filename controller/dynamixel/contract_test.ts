@@ -165,6 +165,34 @@ function testContract(name: string, open: OpenDriver): void {
     assert.deepEqual(faultsOf(bus), []);
   });
 
+  test("takes no late answer for the answer to another question", async () => {
+    await using line = await ScriptedLine.open([1]);
+    using bus = open({ port: line.port, retries: 1 });
+    const addresses = Array.from({ length: 8 }, (_, i) => 64 + i);
+    bus.write(1, 64, Uint8Array.from(addresses));
+    const readAll = () =>
+      addresses.map((address) => {
+        try {
+          return bus.read(1, address, 1).data[0];
+        } catch (error) {
+          assert.ok(faultIs("timeout")(error), `${error}`);
+          return undefined;
+        }
+      });
+    // Later than a driver waits, but not later than it waits for two answers one after the other.
+    for (const delayMs of [40, 75, 100]) {
+      line.order(ORDER.delayMs, delayMs);
+      const late = readAll();
+      assert.ok(late.every((value, i) => value === undefined || value === addresses[i]), `${late}`);
+      line.order(ORDER.delayMs, 0);
+      assert.deepEqual(readAll(), addresses);
+      line.order(ORDER.delayMs, delayMs);
+      bus.syncRead(64, 1, [1]);
+      line.order(ORDER.delayMs, 0);
+      assert.deepEqual(readAll(), addresses);
+    }
+  });
+
   test("keeps to the bounds of a single group read", async () => {
     await using line = await ScriptedLine.open(IDS);
     using bus = open({ port: line.port, retries: 1 });

@@ -13,6 +13,7 @@ import type { StatusPacket } from "../protocol/parser.ts";
 import { checkId, checkIds, checkItem, checkRows } from "./arguments.ts";
 import { exchangeError } from "./exchange_fault.ts";
 import { collectReadings, isAnswer, readingOf } from "./group_reading.ts";
+import { LateAnswers } from "./late_answers.ts";
 import { answerTimeoutMs, type LineTiming } from "./line_timing.ts";
 import { SerialPort } from "./serial_port.ts";
 import { type ListenEnd, PING_BYTES, pingEverybody, pingReply, StatusLine } from "./status_line.ts";
@@ -55,6 +56,7 @@ export class BuiltinBus implements DynamixelBus {
   readonly port: string;
   readonly #serial: SerialPort;
   readonly #line: StatusLine;
+  readonly #late: LateAnswers;
   readonly #timing: LineTiming;
   readonly #options: Required<BuiltinBusOptions>;
   #retryCount = 0;
@@ -72,6 +74,7 @@ export class BuiltinBus implements DynamixelBus {
     this.#timing = this.#options;
     this.#serial = new SerialPort(options.port, options.baudRate);
     this.#line = new StatusLine(this.#serial);
+    this.#late = new LateAnswers(this.#line, this.#timing);
   }
 
   /** Answers that were asked for again since the bus was opened. */
@@ -198,13 +201,18 @@ export class BuiltinBus implements DynamixelBus {
     const giveUpAt = performance.now() + this.#options.budgetMs;
     for (let attempt = 1;; attempt++) {
       let answer: StatusPacket | undefined;
-      this.#line.send(packet);
-      const end = this.#line.listen(1, timeoutMs, (status) => {
-        if (status.id === id && isAnswer(status, paramBytes)) answer = status;
-        return answer === undefined ? 1 : 0;
-      });
-      if (answer !== undefined) return answer;
-      if (attempt > retries || performance.now() + timeoutMs > giveUpAt) {
+      let end = this.#late.letPass(id);
+      if (end === "complete") {
+        this.#line.send(packet);
+        end = this.#line.listen(1, timeoutMs, (status) => {
+          if (status.id === id && isAnswer(status, paramBytes)) answer = status;
+          return answer === undefined ? 1 : 0;
+        });
+        if (answer !== undefined) return answer;
+        this.#late.expect(id);
+      }
+      const nextMs = this.#late.timeoutMs(id) + timeoutMs;
+      if (attempt > retries || performance.now() + nextMs > giveUpAt) {
         throw exchangeError(action, id, this.port, faultOf(end), attempt);
       }
       this.#retryCount++;
@@ -231,9 +239,11 @@ export class BuiltinBus implements DynamixelBus {
       const run = () => {
         if (attempt > 1) this.#retryCount += asked.length;
         this.#line.send(packet);
-        return isFast
+        const end = isFast
           ? this.#listenToAll(asked, length, timeoutMs, found)
           : this.#line.listenToEach(asked, length, timeoutMs, found);
+        for (const id of asked) if (!found.has(id)) this.#late.expect(id);
+        return end;
       };
       return { timeoutMs, run };
     });

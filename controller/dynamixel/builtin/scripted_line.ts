@@ -26,6 +26,8 @@ export const ORDER = {
   isUnplugged: 6,
   /** Instructions that came so far. */
   requests: 7,
+  /** How late answers are from now on, in ms; they keep their order. */
+  delayMs: 8,
 } as const;
 
 /** What the thread is told at its start. */
@@ -66,7 +68,7 @@ export class ScriptedLine implements AsyncDisposable {
   static async open(ids: readonly number[], model = 1020, firmware = 45): Promise<ScriptedLine> {
     const url = new URL("./scripted_line_worker.ts", import.meta.url);
     const worker = new Worker(url, { type: "module" });
-    const orders = new Int32Array(new SharedArrayBuffer(8 * 4));
+    const orders = new Int32Array(new SharedArrayBuffer(9 * 4));
     orders[ORDER.vanishedId] = -1;
     const port = await new Promise<string>((resolve) => {
       worker.onmessage = ({ data }: MessageEvent<string>) => resolve(data);

@@ -46,11 +46,20 @@ function serve(
     if (left > 0) Atomics.sub(orders, order, 1);
     return left > 0;
   };
+  const waiting: { dueMs: number; bytes: Uint8Array<ArrayBuffer> }[] = [];
   const send = (bytes: Uint8Array) => {
     if (take(ORDER.drops)) return;
     const sent = take(ORDER.garbage) ? Uint8Array.of(0xff, 0xff, 0x13, 0xfd, ...bytes) : bytes;
     if (take(ORDER.corruptions)) sent[sent.length - 3] ^= 0x10;
-    terminal.write(sent as Uint8Array<ArrayBuffer>);
+    const delayMs = Atomics.load(orders, ORDER.delayMs);
+    const dueMs = Math.max(performance.now() + delayMs, waiting.at(-1)?.dueMs ?? 0);
+    waiting.push({ dueMs, bytes: sent as Uint8Array<ArrayBuffer> });
+  };
+  /** Send what is due; returns how long the next answer still waits. */
+  const sendDue = () => {
+    const nowMs = performance.now();
+    while (waiting.length > 0 && waiting[0].dueMs <= nowMs) terminal.write(waiting.shift()!.bytes);
+    return waiting.length > 0 ? waiting[0].dueMs - nowMs : Infinity;
   };
 
   const answer = (request: DynamixelRequest) => {
@@ -103,7 +112,7 @@ function serve(
   };
 
   while (Atomics.load(orders, ORDER.unplug) === 0) {
-    PseudoTerminal.waitForAny([terminal], ORDERS_MS);
+    PseudoTerminal.waitForAny([terminal], Math.min(ORDERS_MS, sendDue()));
     for (const packet of parser.push(terminal.read())) {
       const request = decodeRequest(packet);
       if (request.kind !== "invalid") answer(request);

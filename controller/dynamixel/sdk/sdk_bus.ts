@@ -19,6 +19,7 @@ import { stuff } from "../protocol/packet.ts";
 import { checkId, checkIds, checkItem, checkRows } from "../builtin/arguments.ts";
 import { exchangeError } from "../builtin/exchange_fault.ts";
 import { type Attempts, collectReadings, REFUSED } from "../builtin/group_reading.ts";
+import { LateAnswers } from "../builtin/late_answers.ts";
 import { answerTimeoutMs, type LineTiming } from "../builtin/line_timing.ts";
 import { goneError } from "../builtin/port_sentences.ts";
 import { DeviceHold } from "../builtin/serial_port.ts";
@@ -72,6 +73,7 @@ export class SdkBus implements DynamixelBus {
   readonly #hold: DeviceHold | undefined;
   readonly #groups: SyncGroups;
   readonly #line: StatusLine;
+  readonly #late: LateAnswers;
   #retryCount = 0;
 
   /**
@@ -114,6 +116,7 @@ export class SdkBus implements DynamixelBus {
     this.#hold?.excludeOthers();
     this.#groups = opening.use(new SyncGroups(this.#symbols, this.#number));
     this.#line = new StatusLine(new SdkPort(this.#symbols, this.#number, port, this.#hold));
+    this.#late = new LateAnswers(this.#line, this.#timing);
     this.#resources = opening.move();
   }
 
@@ -234,6 +237,7 @@ export class SdkBus implements DynamixelBus {
           try {
             return this.#line.listenToEach(asked, length, timeoutMs, found);
           } finally {
+            for (const id of asked) if (!found.has(id)) this.#late.expect(id);
             end();
           }
         },
@@ -282,13 +286,19 @@ export class SdkBus implements DynamixelBus {
     checkId(id);
     const giveUpAt = performance.now() + this.#attempts.budgetMs;
     for (let attempt = 1;; attempt++) {
-      exchange();
-      const result = this.#symbols.getLastTxRxResult(this.#number, PROTOCOL);
-      if (result === COMM.success) {
-        return { error: this.#symbols.getLastRxPacketError(this.#number, PROTOCOL) };
+      const end = this.#late.letPass(id);
+      let fault: BusFault = end === "corrupt" ? "corrupt" : "timeout";
+      if (end === "complete") {
+        exchange();
+        const result = this.#symbols.getLastTxRxResult(this.#number, PROTOCOL);
+        if (result === COMM.success) {
+          return { error: this.#symbols.getLastRxPacketError(this.#number, PROTOCOL) };
+        }
+        fault = this.#faultOf(result);
+        this.#late.expect(id);
       }
-      const fault = this.#faultOf(result);
-      const isLate = performance.now() + SINGLE_TIMEOUT_MS > giveUpAt;
+      const nextMs = this.#late.timeoutMs(id) + SINGLE_TIMEOUT_MS;
+      const isLate = performance.now() + nextMs > giveUpAt;
       if (attempt > retries || isLate || fault === "device" || fault === "busy") {
         throw exchangeError(action, id, this.port, fault, attempt);
       }
