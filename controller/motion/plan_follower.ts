@@ -102,8 +102,7 @@ export class PlanFollower {
 
   #read(step: number, cycle: number): void {
     const { count } = this.#record;
-    // A plan that is being written is read in the next cycle.
-    if (count === this.#seenCount || count % 2 !== 0) return;
+    if (count === this.#seenCount) return;
     const { values } = this.#spare;
     if (!this.#record.read(values)) return;
     this.#seenCount = count;

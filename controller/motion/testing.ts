@@ -74,7 +74,7 @@ export class RigArms {
 
   /** Times that a setpoint has been written. */
   get setpoints(): number {
-    return this.#setpoints[0].count / 2;
+    return this.#setpoints[0].count;
   }
 
   /** The last setpoint of an arm: time, then 7 ticks; null if there is none. */

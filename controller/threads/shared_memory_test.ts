@@ -23,21 +23,84 @@ Deno.test("SharedRecord reads nothing before the first writing", () => {
   assert.deepEqual([...out], [7, 7]);
 });
 
-Deno.test("SharedRecord keeps what a shorter writing leaves out", () => {
+Deno.test("SharedRecord takes a writing that is shorter than the record", () => {
   const record = new SharedRecord(createRecordMemory(3));
   record.write([1, 2, 3]);
   record.write([9]);
   const read = new Float64Array(3);
-  record.read(read);
-  assert.deepEqual([...read], [9, 2, 3]);
+  assert.equal(record.read(read), true);
+  assert.equal(read[0], 9);
 });
 
-Deno.test("SharedRecord gives up on a writer that stands still midway", () => {
-  const memory = createRecordMemory(1);
+Deno.test("SharedRecord goes on when its count goes through the end of its 32 bits", () => {
+  const memory = createRecordMemory(2);
   const record = new SharedRecord(memory);
-  record.write([1]);
-  Atomics.store(new Int32Array(memory), 0, 3);
-  assert.equal(record.read(new Float64Array(1)), false);
+  Atomics.store(new Int32Array(memory), 0, 2 ** 31 - 2);
+  for (let value = 1; value < 5; value++) {
+    record.write([value, -value]);
+    const read = new Float64Array(2);
+    assert.equal(record.read(read), true);
+    assert.deepEqual([...read], [value, -value]);
+  }
+});
+
+/** Run `step` after each call of one of the functions of Atomics while `action` goes on. */
+function interrupt(name: "store" | "load", action: () => void, step: () => void): number {
+  const original = Atomics[name] as (...args: unknown[]) => unknown;
+  const replace = (fn: unknown) => Object.assign(Atomics, { [name]: fn });
+  let steps = 0;
+  const interrupted = (...args: unknown[]) => {
+    const result = original(...args);
+    steps++;
+    replace(original);
+    step();
+    replace(interrupted);
+    return result;
+  };
+  replace(interrupted);
+  try {
+    action();
+  } finally {
+    replace(original);
+  }
+  return steps;
+}
+
+Deno.test("a writer of a SharedRecord that is stopped anywhere keeps nobody from reading", () => {
+  const memory = createRecordMemory(3);
+  const writer = new SharedRecord(memory), reader = new SharedRecord(memory);
+  const out = new Float64Array(3);
+  writer.write([1, 1, 1]);
+  for (let value = 2; value < 6; value++) {
+    const seen: number[] = [];
+    const steps = interrupt("store", () => writer.write([value, value, value]), () => {
+      assert.equal(reader.read(out), true);
+      assert.deepEqual([...out], [out[0], out[0], out[0]]);
+      seen.push(out[0]);
+    });
+    assert.equal(steps, 2 * 3 + 1);
+    assert.deepEqual(seen, [...new Array(6).fill(value - 1), value]);
+  }
+});
+
+Deno.test("a reader of a SharedRecord that is overtaken anywhere reads one writing", () => {
+  const memory = createRecordMemory(3);
+  const writer = new SharedRecord(memory), reader = new SharedRecord(memory);
+  const out = new Float64Array(3);
+  let value = 1;
+  const write = () => writer.write(new Array(3).fill(++value));
+  write();
+  for (const writings of [1, 2, 3]) {
+    for (let at = 1; at <= 8; at++) {
+      let step = 0;
+      const before = value;
+      interrupt("load", () => assert.equal(reader.read(out), true), () => {
+        if (++step === at) { for (let n = 0; n < writings; n++) write(); }
+      });
+      assert.deepEqual([...out], [out[0], out[0], out[0]]);
+      assert.ok(out[0] === before || out[0] === value, `${out[0]} of ${before} and ${value}`);
+    }
+  }
 });
 
 Deno.test("a record and a ring written by another thread are never seen half-written", async () => {

@@ -1,9 +1,12 @@
 /**
  * A few numbers that one thread writes and others read, whole, without a lock.
  *
- * A sequence lock: the writer makes the count odd, stores the numbers, makes it even; a reader that saw
- * an odd count, or another count after than before, reads again. Every word is stored and loaded with
- * Atomics, so this holds on processors that reorder plain memory accesses too. There must be one writer.
+ * There are two places, and a count of the writings: an even one is in the first place, an odd one in
+ * the second. The writer fills the place that nobody shall read and then raises the count; a reader
+ * copies the place that the count names, and reads again if the count has risen meanwhile. So a writer
+ * that is stopped midway, as the main thread is when a real-time thread wants its processor, keeps
+ * nobody from reading what it wrote before. Every word is stored and loaded with Atomics, so this holds
+ * on processors that reorder plain memory accesses too. There must be one writer.
  *
  * @module
  */
@@ -13,7 +16,9 @@ export type SharedRecordMemory = SharedArrayBuffer;
 
 const COUNT = 0;
 const HEADER_WORDS = 2;
-/** A writer holds the record for microseconds: more attempts mean that its thread was stopped midway. */
+const PLACES = 2;
+const WORDS_PER_DOUBLE = 2;
+/** A reader is overtaken so often by a writer that does nothing but write. */
 const MAX_ATTEMPTS = 10_000;
 
 /** One end of a record of `length` doubles. */
@@ -34,12 +39,12 @@ export class SharedRecord {
   constructor(memory: SharedRecordMemory) {
     this.memory = memory;
     this.#words = new Int32Array(memory);
-    this.length = (this.#words.length - HEADER_WORDS) / 2;
+    this.length = (this.#words.length - HEADER_WORDS) / (PLACES * WORDS_PER_DOUBLE);
     this.#scratch = new Float64Array(this.length);
     this.#scratchWords = new Int32Array(this.#scratch.buffer);
   }
 
-  /** How often the record has been written; odd while it is being written. 0: never. */
+  /** How often the record has been written. */
   get count(): number {
     return Atomics.load(this.#words, COUNT);
   }
@@ -47,15 +52,16 @@ export class SharedRecord {
   /**
    * Replace the record. Only one thread may ever call this.
    *
-   * @param values At most `length` doubles; what lies beyond them keeps its value.
+   * @param values At most `length` doubles; what lies beyond them is any that was there before.
    */
   write(values: ArrayLike<number>): void {
     const words = this.#words, from = this.#scratchWords;
     for (let i = 0; i < values.length; i++) this.#scratch[i] = values[i];
-    const count = Atomics.load(words, COUNT);
-    Atomics.store(words, COUNT, count + 1);
-    for (let i = 0; i < 2 * values.length; i++) Atomics.store(words, HEADER_WORDS + i, from[i]);
-    Atomics.store(words, COUNT, count + 2);
+    const count = Atomics.load(words, COUNT) + 1;
+    const at = this.#placeOf(count);
+    const length = WORDS_PER_DOUBLE * values.length;
+    for (let i = 0; i < length; i++) Atomics.store(words, at + i, from[i]);
+    Atomics.store(words, COUNT, count);
     Atomics.notify(words, COUNT);
   }
 
@@ -63,21 +69,27 @@ export class SharedRecord {
    * Read the whole record.
    *
    * @param out Receives `length` doubles; unchanged when false is returned.
-   * @returns Whether it was read: false when it has never been written, or its writer stands still in
-   * the middle of writing.
+   * @returns Whether it was read: false when it has never been written.
    */
   read(out: Float64Array): boolean {
     const words = this.#words, to = this.#scratchWords;
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
-      const before = Atomics.load(words, COUNT);
-      if (before === 0) return false;
-      if (before % 2 !== 0) continue;
-      for (let i = 0; i < to.length; i++) to[i] = Atomics.load(words, HEADER_WORDS + i);
-      if (Atomics.load(words, COUNT) !== before) continue;
+      const count = Atomics.load(words, COUNT);
+      if (count === 0) return false;
+      const at = this.#placeOf(count);
+      for (let i = 0; i < to.length; i++) to[i] = Atomics.load(words, at + i);
+      // Two writings later this place is written again; one later that may already have begun.
+      if (Atomics.load(words, COUNT) !== count) continue;
       out.set(this.#scratch);
       return true;
     }
     return false;
+  }
+
+  /** Index of the first word of a writing. */
+  #placeOf(count: number): number {
+    // By its last bit: after 124 days at 200 Hz the count is negative.
+    return HEADER_WORDS + (count & 1) * WORDS_PER_DOUBLE * this.length;
   }
 }
 
@@ -88,5 +100,5 @@ export class SharedRecord {
  * @returns Memory that has never been written.
  */
 export function createRecordMemory(length: number): SharedRecordMemory {
-  return new SharedArrayBuffer(4 * (HEADER_WORDS + 2 * length));
+  return new SharedArrayBuffer(4 * (HEADER_WORDS + PLACES * WORDS_PER_DOUBLE * length));
 }
