@@ -15,13 +15,13 @@ import { type ControlItemName, CURRENT_UNIT_MA } from "../dynamixel/control_tabl
 import type { ServoAccess } from "../dynamixel/thread/servo_access.ts";
 import { type Finding, inspectServo, inspectShadow } from "./inspect_servo.ts";
 import { servoLabel } from "./servo_faults.ts";
-import { isSilence, unlessSilent } from "./servo_silence.ts";
+import { isSilence } from "./servo_silence.ts";
 import { SERVO_LAYOUT, type ServoLayout } from "./servo_layout.ts";
 import { ticksToRad } from "./units.ts";
 import { readItems } from "./verified_write.ts";
 
-/** Before a silent servo is asked again, ms. */
-const SECOND_CHANCE_MS = 100;
+/** Before an arm that is not fit is looked at once more, ms. */
+const SECOND_LOOK_MS = 100;
 
 /** Items that the check reads of every servo. */
 export const CHECKED_ITEMS = [
@@ -83,7 +83,9 @@ export interface ArmCheck {
 }
 
 /**
- * Check an arm. It takes some 200 exchanges with the servos.
+ * Check an arm. It takes some 200 exchanges with the servos. One that is not fit is looked at twice: a
+ * servo, or this computer, may have been busy, and a servo that has just come back may still be on its
+ * way to where its shadow stands.
  *
  * @param servos Its bus.
  * @param arm Which arm it is, for the sentences.
@@ -91,6 +93,13 @@ export interface ArmCheck {
  * @throws {BusError} The port itself is gone or taken (`device`, `busy`).
  */
 export async function checkArm(servos: ServoAccess, arm: ArmName): Promise<ArmCheck> {
+  const check = await lookAtArm(servos, arm);
+  if (check.isFit) return check;
+  await setTimeout(SECOND_LOOK_MS);
+  return await lookAtArm(servos, arm);
+}
+
+async function lookAtArm(servos: ServoAccess, arm: ArmName): Promise<ArmCheck> {
   const rows: ServoRow[] = [];
   const problems: ArmProblem[] = [];
   for (const layout of SERVO_LAYOUT) {
@@ -125,17 +134,9 @@ export async function checkArm(servos: ServoAccess, arm: ArmName): Promise<ArmCh
 }
 
 async function readServo(servos: ServoAccess, id: number): Promise<ServoValues | BusError> {
-  const ask = async () => {
-    await servos.ping(id);
-    return await readItems(servos, id, CHECKED_ITEMS);
-  };
   try {
-    let values = await unlessSilent(ask());
-    if (values === undefined) {
-      // It, or this computer, may have been busy: one more chance to say that it is there.
-      await setTimeout(SECOND_CHANCE_MS);
-      values = await ask();
-    }
+    await servos.ping(id);
+    const values = await readItems(servos, id, CHECKED_ITEMS);
     return Object.fromEntries(CHECKED_ITEMS.map((item, i) => [item, values[i]])) as ServoValues;
   } catch (error) {
     if (isSilence(error) || (error instanceof BusError && error.fault === "refused")) return error;

@@ -166,7 +166,7 @@ Deno.test(
 );
 
 Deno.test(
-  { ...linux, name: "checkArm() gives a servo that falls silent while it is read a second chance" },
+  { ...linux, name: "checkArm() looks twice before it says that a servo does not answer" },
   async () => {
     await using arm = await EmulatedArm.start();
     const { servos } = arm;
@@ -184,6 +184,28 @@ Deno.test(
     assert.deepEqual(problems, []);
     assert.equal(isFit, true);
     assert.equal(silences, -1);
+  },
+);
+
+Deno.test(
+  { ...linux, name: "checkArm() looks twice at a shadow that is still on its way to its master" },
+  async () => {
+    await using arm = await EmulatedArm.start();
+    const { servos } = arm;
+    let looks = 0;
+    const { isFit, problems } = await checkArm({
+      port: servos.port,
+      ping: (id) => servos.ping(id),
+      read: async (id, item) => {
+        const value = await servos.read(id, item);
+        return id === 3 && item === "presentPosition" && looks++ === 0 ? value + 58 : value;
+      },
+      write: (id, item, value) => servos.write(id, item, value),
+      reboot: (id) => servos.reboot(id),
+    }, "left");
+    assert.deepEqual(problems, []);
+    assert.equal(isFit, true);
+    assert.equal(looks, 2);
   },
 );
 
