@@ -70,7 +70,7 @@ export class BusEmulator {
    * A bus with everything plugged in.
    *
    * @param options Servos, line rate and chance.
-   * @throws {RangeError} No servo can be set to that line rate.
+   * @throws {RangeError} No servo can be set to that line rate, or one is bolted to none of the others.
    */
   constructor({ servos, baudRate = 1_000_000, random = seededRandom(0) }: BusEmulatorOptions) {
     const rates: readonly number[] = BAUD_RATES;
@@ -81,6 +81,9 @@ export class BusEmulator {
       );
     }
     this.servos = servos;
+    for (const servo of servos) {
+      if (servo.boltedTo !== undefined) this.servo(servo.boltedTo).bolt(servo);
+    }
     this.#byteMs = (BITS_PER_BYTE * 1000) / baudRate;
     this.#random = random;
   }

@@ -42,6 +42,8 @@ export interface ServoOptions {
   readonly settings?: Partial<Readonly<Record<ControlItemName, number>>>;
   /** Where the shaft stands, in ticks that rise counter-clockwise; 2048 unless told. */
   readonly shaftTicks?: number;
+  /** ID of the servo across the joint, whose shaft this one turns too, the other way round. */
+  readonly boltedTo?: number;
 }
 
 /** Time step of the motion; a servo's own control loop runs at 1 kHz. */
@@ -67,8 +69,13 @@ const POSITION_MODES: readonly number[] = [POSITION_MODE, 4, CURRENT_POSITION_MO
 
 /** One emulated servo. Time is milliseconds on any clock that never goes back. */
 export class Servo {
+  /** ID of the servo across the joint, for whoever puts the two together with {@link bolt}. */
+  readonly boltedTo: number | undefined;
   readonly #model: ServoModel;
   readonly #registers: Registers;
+  /** What turns its shaft: itself, and the servos that are bolted to it. */
+  readonly #motors: Servo[] = [this];
+  #isBolted = false;
   /** Position and velocity of the trajectory, in the ticks that the servo reports. */
   #trajectory: MotionState;
   #limits: MotionLimits = { velocity: Infinity, acceleration: Infinity };
@@ -89,8 +96,9 @@ export class Servo {
    *
    * @param options Model, settings and pose.
    */
-  constructor({ model, settings = {}, shaftTicks = TICKS_PER_TURN / 2 }: ServoOptions) {
+  constructor({ model, settings = {}, shaftTicks = TICKS_PER_TURN / 2, boltedTo }: ServoOptions) {
     this.#model = model;
+    this.boltedTo = boltedTo;
     this.#registers = new Registers(model);
     for (const [name, value] of Object.entries(settings)) {
       this.#registers.set(name as ControlItemName, value);
@@ -115,6 +123,17 @@ export class Servo {
   /** Where the shaft stands, in ticks that rise counter-clockwise whatever the drive mode. */
   get shaftTicks(): number {
     return this.#shaftTicks;
+  }
+
+  /**
+   * Bolt another servo's shaft to this one's, facing it: they turn together from now on, the other way
+   * round, and time passes for both when it passes for this one. What pulls apart meets in the middle.
+   *
+   * @param servo The servo; its shaft stays where it is, wherever that is.
+   */
+  bolt(servo: Servo): void {
+    servo.#isBolted = true;
+    this.#motors.push(servo);
   }
 
   /** Value of an item in its unit. */
@@ -224,23 +243,25 @@ export class Servo {
   }
 
   /**
-   * Let time pass.
+   * Let time pass; for a servo that is bolted to another, the other does it.
    *
    * @param nowMs The time it is.
    */
   advance(nowMs: number): void {
+    if (this.#isBolted) return;
     if (!this.#hasClock || nowMs - this.#nowMs > MAX_ADVANCE_MS) {
-      this.#nowMs = nowMs;
-      // The clock's zero is anywhere, and time that was cut away is no silence of the controller.
-      this.#heardMs = nowMs;
+      for (const motor of this.#motors) motor.#startClock(nowMs);
       this.#hasClock = true;
     }
     if (this.#nowMs + STEP_MS > nowMs) return;
-    while (this.#nowMs + STEP_MS <= nowMs) {
-      this.#nowMs += STEP_MS;
-      this.#step();
-    }
-    this.#present();
+    while (this.#nowMs + STEP_MS <= nowMs) this.#step();
+    for (const motor of this.#motors) motor.#present();
+  }
+
+  #startClock(nowMs: number): void {
+    this.#nowMs = nowMs;
+    // The clock's zero is anywhere, and time that was cut away is no silence of the controller.
+    this.#heardMs = nowMs;
   }
 
   #startRam(): void {
@@ -315,27 +336,67 @@ export class Servo {
     };
   }
 
+  /** One step of all that turns the shaft; it turns to where their pulls meet. */
   #step(): void {
-    const hasTorque = this.get("torqueEnable") === 1;
+    let pulls = 0;
+    let turn = 0;
+    for (const motor of this.#motors) {
+      const pull = motor.#pull();
+      if (pull === undefined) continue;
+      pulls++;
+      turn += this.#facing(motor) * pull;
+    }
+    if (pulls > 0) turn /= pulls;
+    for (const motor of this.#motors) {
+      turn = this.#facing(motor) * motor.#free(this.#facing(motor) * turn);
+    }
+    for (const motor of this.#motors) motor.#turn(this.#facing(motor) * turn);
+  }
+
+  /** Which way round a servo on this shaft is mounted: 1, or −1 across the joint. */
+  #facing(motor: Servo): number {
+    return motor === this ? 1 : -1;
+  }
+
+  /** Follow the trajectory: the shaft ticks from here to there, or undefined without torque. */
+  #pull(): number | undefined {
+    this.#nowMs += STEP_MS;
     const watchdog = this.get("busWatchdog");
-    if (hasTorque && watchdog > 0 && this.#nowMs - this.#heardMs > watchdog * WATCHDOG_UNIT_MS) {
+    const silentMs = this.#nowMs - this.#heardMs;
+    if (this.#hasTorque && watchdog > 0 && silentMs > watchdog * WATCHDOG_UNIT_MS) {
       this.#registers.set("busWatchdog", -1);
       this.#hold();
     }
+    if (!this.#moves) return undefined;
+    const goal = this.get("goalPosition");
+    this.#trajectory = stepMotion(this.#trajectory, goal, this.#limits, STEP_MS / 1000);
+    const gain = Math.max(1, this.get("positionPGain"));
+    const sag = this.#surroundings.sagTicks * STANDARD_P_GAIN / gain;
+    this.#sagTicks += (sag - this.#sagTicks) * STEP_MS / SAG_TIME_MS;
+    return this.#shaft(this.#trajectory.position + this.#sagTicks) - this.#shaftTicks;
+  }
+
+  /** How much of a turn, in shaft ticks, nothing hard is in the way of. */
+  #free(turn: number): number {
+    const [low, high] = this.#surroundings.obstacleTicks;
+    const wanted = this.#reported(this.#shaftTicks + turn);
+    const reached = Math.max(low, Math.min(high, wanted));
+    return reached === wanted ? turn : this.#shaft(reached) - this.#shaftTicks;
+  }
+
+  #turn(turn: number): void {
     const before = this.#reported(this.#shaftTicks);
-    const moves = hasTorque && POSITION_MODES.includes(this.get("operatingMode"));
-    if (moves) {
-      const goal = this.get("goalPosition");
-      this.#trajectory = stepMotion(this.#trajectory, goal, this.#limits, STEP_MS / 1000);
-      const { obstacleTicks: [low, high], sagTicks } = this.#surroundings;
-      const sag = sagTicks * STANDARD_P_GAIN / Math.max(1, this.get("positionPGain"));
-      this.#sagTicks += (sag - this.#sagTicks) * STEP_MS / SAG_TIME_MS;
-      const hanging = this.#trajectory.position + this.#sagTicks;
-      const position = Math.max(low, Math.min(high, hanging));
-      this.#shaftTicks = this.#shaft(position);
-      this.#ticksPerS = ((position - before) * 1000) / STEP_MS;
-    }
-    this.#wear(moves);
+    this.#shaftTicks += turn;
+    this.#ticksPerS = ((this.#reported(this.#shaftTicks) - before) * 1000) / STEP_MS;
+    this.#wear(this.#moves);
+  }
+
+  get #hasTorque(): boolean {
+    return this.get("torqueEnable") === 1;
+  }
+
+  get #moves(): boolean {
+    return this.#hasTorque && POSITION_MODES.includes(this.get("operatingMode"));
   }
 
   /** Current, warmth, voltage, and what is too much of them. */

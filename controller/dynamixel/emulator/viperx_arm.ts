@@ -38,6 +38,7 @@ export function viperXServos(pose: ArrayLike<number> = ASLEEP): ServoOptions[] {
     return {
       model,
       shaftTicks: driveMode === 1 ? TICKS_PER_TURN - reported : reported,
+      boltedTo: layout.shadowOf ?? undefined,
       settings: {
         id,
         driveMode,
