@@ -165,6 +165,17 @@ function testContract(name: string, open: OpenDriver): void {
     assert.deepEqual(faultsOf(bus), []);
   });
 
+  test("tells a servo that it cannot hear what to do", async () => {
+    await using line = await ScriptedLine.open([1]);
+    using bus = open({ port: line.port, retries: 1 });
+    bus.write(1, 64, Uint8Array.of(1));
+    line.order(ORDER.drops, 1_000);
+    assert.throws(() => bus.read(1, 132, 4), faultIs("timeout"));
+    assert.throws(() => bus.write(1, 64, Uint8Array.of(0)), faultIs("timeout"));
+    line.order(ORDER.drops, 0);
+    assert.deepEqual([...bus.read(1, 64, 1).data], [0]);
+  });
+
   test("takes no late answer for the answer to another question", async () => {
     await using line = await ScriptedLine.open([1]);
     using bus = open({ port: line.port, retries: 1 });

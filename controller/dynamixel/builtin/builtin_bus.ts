@@ -210,6 +210,9 @@ export class BuiltinBus implements DynamixelBus {
         });
         if (answer !== undefined) return answer;
         this.#late.expect(id);
+      } else if (request.kind !== "read" && request.kind !== "ping") {
+        // One that cannot be heard may still hear: torque is not left on for want of an answer.
+        this.#line.send(packet);
       }
       const nextMs = this.#late.timeoutMs(id) + timeoutMs;
       if (attempt > retries || performance.now() + nextMs > giveUpAt) {

@@ -49,7 +49,7 @@ export class LateAnswers {
    * Let what a servo says late go by.
    *
    * @param id The servo.
-   * @returns `complete` when nothing older can come any more: the servo may be asked.
+   * @returns `complete` when nothing older can come any more: what the servo says next is the answer.
    * @throws {BusError} The port is gone.
    */
   letPass(id: number): ListenEnd {

@@ -130,7 +130,7 @@ export class SdkBus implements DynamixelBus {
     let model = 0;
     const { error } = this.#ask("ping", id, () => {
       model = this.#symbols.pingGetModelNum(this.#number, PROTOCOL, id);
-    });
+    }, { hasEffect: false });
     const [firmware] = this.read(id, FIRMWARE_ADDRESS, 1).data;
     return { error, model, firmware: firmware ?? 0 };
   }
@@ -159,7 +159,7 @@ export class SdkBus implements DynamixelBus {
       const at = address + piece.offset;
       const { error } = this.#ask(`read ${piece.size} bytes at ${at} of`, id, () => {
         setPiece(data, piece, readPiece[piece.size](this.#number, PROTOCOL, id, at));
-      });
+      }, { hasEffect: false });
       if ((error & REFUSED) !== 0) return { error, data: new Uint8Array() };
       errors |= error;
     }
@@ -254,7 +254,9 @@ export class SdkBus implements DynamixelBus {
    */
   reboot(id: number): ServoReply {
     const { reboot } = this.#symbols;
-    return this.#ask("reboot", id, () => reboot(this.#number, PROTOCOL, id), 0);
+    return this.#ask("reboot", id, () => reboot(this.#number, PROTOCOL, id), {
+      retries: 0,
+    });
   }
 
   /** Close the port and free the library's memory for it. */
@@ -281,7 +283,7 @@ export class SdkBus implements DynamixelBus {
     action: string,
     id: number,
     exchange: () => void,
-    retries = this.#attempts.retries,
+    { retries = this.#attempts.retries, hasEffect = true } = {},
   ): ServoReply {
     checkId(id);
     const giveUpAt = performance.now() + this.#attempts.budgetMs;
@@ -296,6 +298,9 @@ export class SdkBus implements DynamixelBus {
         }
         fault = this.#faultOf(result);
         this.#late.expect(id);
+      } else if (hasEffect) {
+        // One that cannot be heard may still hear: torque is not left on for want of an answer.
+        exchange();
       }
       const nextMs = this.#late.timeoutMs(id) + SINGLE_TIMEOUT_MS;
       const isLate = performance.now() + nextMs > giveUpAt;
